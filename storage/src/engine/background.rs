@@ -1,0 +1,148 @@
+//! The threads of an engine. Each calls a step in a loop; what a step does is elsewhere and can
+//! be driven by a test in one thread.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    engine::{Background, Core},
+    error::{Error, ErrorKind, Result},
+    settings::Fsync,
+    sync::{Condvar, Mutex, thread},
+    wal::Wal,
+};
+
+/// Pause between two rounds of removing what has expired.
+const EXPIRE_EVERY: Duration = Duration::from_millis(100);
+/// Pause between two looks at whether a segment is to be prepared.
+const PREPARE_EVERY: Duration = Duration::from_millis(20);
+/// Pause after a segment could not be prepared: writes come back this soon after space does.
+const PREPARE_AGAIN: Duration = Duration::from_millis(250);
+/// Pause between two looks at whether a snapshot is due.
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
+/// Pause after a snapshot failed.
+const CHECKPOINT_AGAIN: Duration = Duration::from_secs(10);
+
+/// The running threads.
+#[derive(Debug)]
+pub(crate) struct Threads {
+    stopping: Arc<Stopping>,
+    handles: Mutex<Vec<thread::JoinHandle<()>>>,
+}
+
+/// Lets a thread sleep until its next round, or until the end.
+#[derive(Debug, Default)]
+struct Stopping {
+    stop: Mutex<bool>,
+    wake: Condvar,
+}
+
+impl Stopping {
+    /// Sleeps; false at the end.
+    fn sleep(&self, span: Duration) -> bool {
+        let stop = self.stop.lock().expect("no panic while sleeping");
+        let sleep = self.wake.wait_timeout_while(stop, span, |stop| !*stop);
+        !*sleep.expect("no panic while sleeping").0
+    }
+}
+
+impl Threads {
+    /// Starts them, unless the engine is driven by hand.
+    pub(crate) fn start(core: &Arc<Core>) -> Result<Threads> {
+        let threads = Threads { stopping: Arc::default(), handles: Mutex::new(Vec::new()) };
+        if core.background == Background::Manual {
+            return Ok(threads);
+        }
+        threads.spawn("committer", core, |core, _| while matches!(core.wal.commit_turn(), Ok(true)) {})?;
+        threads.spawn("preparer", core, prepare)?;
+        threads.spawn("expirer", core, expire)?;
+        threads.spawn("checkpointer", core, checkpoint)?;
+        if core.settings.fsync == Fsync::Interval {
+            threads.spawn("syncer", core, sync)?;
+        }
+        Ok(threads)
+    }
+
+    fn spawn(&self, name: &str, core: &Arc<Core>, run: fn(&Core, &Stopping)) -> Result<()> {
+        let (core, stopping) = (core.clone(), self.stopping.clone());
+        let handle = thread::Builder::new()
+            .name(name.into())
+            .spawn(move || run(&core, &stopping))
+            .map_err(|e| Error::io(format!("cannot start a thread name={name}"), e))?;
+        self.handles.lock().expect("no panic with handles").push(handle);
+        Ok(())
+    }
+
+    /// Ends them; what is in the staging buffer is written first.
+    pub(crate) fn stop(&self, wal: &Wal) {
+        *self.stopping.stop.lock().expect("no panic while sleeping") = true;
+        self.stopping.wake.notify_all();
+        wal.stop();
+        let handles = std::mem::take(&mut *self.handles.lock().expect("no panic with handles"));
+        for handle in handles {
+            if handle.join().is_err() {
+                tracing::error!("a background thread has panicked");
+            }
+        }
+    }
+}
+
+fn prepare(core: &Core, stopping: &Stopping) {
+    let mut pause = Duration::ZERO;
+    let mut full = false;
+    while stopping.sleep(pause) {
+        pause = match core.wal.prepare_step() {
+            Ok(true) => {
+                full = false;
+                Duration::ZERO
+            }
+            Ok(false) => PREPARE_EVERY,
+            Err(e) => {
+                if !std::mem::replace(&mut full, true) {
+                    tracing::warn!(error = %e, "no log segment can be prepared; writes are refused when the last one is used");
+                }
+                PREPARE_AGAIN
+            }
+        };
+    }
+}
+
+fn expire(core: &Core, stopping: &Stopping) {
+    let mut pause = EXPIRE_EVERY;
+    while stopping.sleep(pause) {
+        pause = match core.expire_step() {
+            Ok(true) => Duration::from_millis(1),
+            Ok(false) => EXPIRE_EVERY,
+            Err(_) => return,
+        };
+    }
+}
+
+fn sync(core: &Core, stopping: &Stopping) {
+    while stopping.sleep(core.settings.fsync_interval) {
+        if core.wal.sync_step().is_err() {
+            return;
+        }
+    }
+}
+
+fn checkpoint(core: &Core, stopping: &Stopping) {
+    let mut pause = CHECKPOINT_EVERY;
+    while stopping.sleep(pause) {
+        pause = CHECKPOINT_EVERY;
+        if !core.checkpoint_due() && !core.wal.disk_full() {
+            continue;
+        }
+        match core.checkpoint() {
+            Ok(report) => tracing::info!(?report, "snapshot taken"),
+            Err(e) if matches!(e.kind(), ErrorKind::Halted | ErrorKind::Closed) => return,
+            Err(e) => {
+                tracing::warn!(error = %e, "no snapshot: the old one and the log stay");
+                pause = CHECKPOINT_AGAIN;
+            }
+        }
+        // On a full disk: once, and again only after a while.
+        if core.wal.disk_full() {
+            pause = CHECKPOINT_AGAIN;
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! Checkpoints: a snapshot of everything while readers and writers go on, then pruning.
+//!
+//! The stripes are walked one after the other in chunks, each in a lock hold of some tens of
+//! microseconds; blocks are written without any lock. No fork, no copy on write: what changes
+//! meanwhile is in the log, and an entry carries the LSN by which replay knows whether it is
+//! newer.
+//!
+//! After a crash at any line: until the MANIFEST names the new snapshot, the old one and the
+//! whole log behind it are there; afterwards the new one was verified by reading it back from the
+//! disk, and the log holds at least everything that is in it.
+
+use std::{path::Path, time::Duration};
+
+use crate::{
+    engine::Core,
+    error::{Error, ErrorKind, Result},
+    format::{
+        file_name::{self, SNAP_DIR, WAL_DIR},
+        manifest::{Manifest, SegmentMeta, SnapshotMeta},
+        segment::{SEGMENT_HEADER_LEN, SegmentHeader},
+        snapshot::{SnapshotEntry, SnapshotHeader},
+    },
+    index::{slab::Slot, walk},
+    lsn::Lsn,
+    settings::Level,
+    snapshot::{
+        self,
+        reader::{Expected, read_group},
+        writer::GroupWriter,
+    },
+    sync::{AtomicU64, Mutex, Ordering, thread},
+    vfs::{OpenMode, Vfs, read_exact_at},
+};
+
+/// Slots in one hold of a stripe's lock.
+const CHUNK: usize = 256;
+/// Files of a snapshot: so many threads can load it.
+const GROUPS_MAX: usize = 8;
+
+/// What a checkpoint did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointReport {
+    /// Everything up to here is in the snapshot.
+    pub begin: Lsn,
+    /// Nothing after this is in it.
+    pub end: Lsn,
+    /// Entries in it.
+    pub entries: u64,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Log segments that were deleted.
+    pub pruned_segments: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// When the last snapshot was, and that only one is taken at a time.
+#[derive(Debug)]
+pub(crate) struct Checkpointer {
+    running: Mutex<()>,
+    last: AtomicU64,
+    log_bytes_then: AtomicU64,
+    replayed_bytes: u64,
+    snapshot_bytes: AtomicU64,
+}
+
+impl Checkpointer {
+    /// `replayed_bytes` of log lie behind the snapshot of the MANIFEST already.
+    pub(crate) fn new(manifest: &Manifest, replayed_bytes: u64) -> Checkpointer {
+        let snapshot = manifest.snapshot.as_ref();
+        Checkpointer {
+            running: Mutex::new(()),
+            last: AtomicU64::new(snapshot.map_or(0, |s| s.begin)),
+            log_bytes_then: AtomicU64::new(0),
+            replayed_bytes,
+            snapshot_bytes: AtomicU64::new(snapshot.map_or(0, |s| s.groups.iter().map(|g| g.len).sum())),
+        }
+    }
+
+    pub(crate) fn last(&self) -> Option<Lsn> {
+        Some(Lsn(self.last.load(Ordering::Relaxed))).filter(|lsn| *lsn > Lsn::ZERO)
+    }
+}
+
+impl Core {
+    /// A snapshot is due: so much log has gathered that replaying it would take long.
+    pub(crate) fn checkpoint_due(&self) -> bool {
+        let c = &self.checkpointer;
+        let then = c.log_bytes_then.load(Ordering::Relaxed);
+        let before = if then == 0 { c.replayed_bytes } else { 0 };
+        let behind = before + self.wal.log_bytes() - then;
+        behind >= self.settings.checkpoint_bytes.max(c.snapshot_bytes.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn checkpoint(&self) -> Result<CheckpointReport> {
+        self.check_open()?;
+        let Ok(_running) = self.checkpointer.running.try_lock() else {
+            return Err(Error::new(ErrorKind::Overloaded, "a snapshot is being taken already"));
+        };
+        let begun = self.timeline.monotonic();
+        let log_bytes_then = self.wal.log_bytes();
+        let (begin, begin_crc) = self.wal.chain();
+        if self.checkpointer.last() == Some(begin) {
+            return self.nothing_new(begin);
+        }
+        let meta = match self.write_snapshot(begin.0, begin_crc) {
+            Ok(meta) => meta,
+            Err(e) => {
+                self.discard(begin.0);
+                return Err(e);
+            }
+        };
+        self.adopt(&meta)?;
+        let bytes = meta.groups.iter().map(|g| g.len).sum();
+        self.checkpointer.last.store(begin.0, Ordering::Relaxed);
+        self.checkpointer.snapshot_bytes.store(bytes, Ordering::Relaxed);
+        self.checkpointer.log_bytes_then.store(log_bytes_then, Ordering::Relaxed);
+        self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
+        let pruned_segments = self.prune();
+        Ok(CheckpointReport {
+            begin,
+            end: Lsn(meta.end),
+            entries: meta.groups.iter().map(|g| g.entries).sum(),
+            bytes,
+            pruned_segments,
+            took: self.timeline.monotonic().saturating_sub(begun),
+        })
+    }
+
+    fn nothing_new(&self, begin: Lsn) -> Result<CheckpointReport> {
+        let store = self.manifest.lock().expect("no panic with the manifest");
+        let groups = store.current().snapshot.as_ref().map(|s| s.groups.clone()).unwrap_or_default();
+        Ok(CheckpointReport {
+            begin,
+            end: begin,
+            entries: groups.iter().map(|g| g.entries).sum(),
+            bytes: groups.iter().map(|g| g.len).sum(),
+            pruned_segments: 0,
+            took: Duration::ZERO,
+        })
+    }
+
+    /// Writes, verifies and names a snapshot. Nobody refers to it yet.
+    fn write_snapshot(&self, begin: u64, begin_crc: u32) -> Result<SnapshotMeta> {
+        let data_dir = &self.settings.data_dir;
+        let dir = snapshot::unfinished_path(data_dir, begin);
+        let failed = |e| Error::io(format!("cannot create a snapshot dir={}", dir.display()), e);
+        snapshot::remove(&*self.vfs, &dir).map_err(failed)?;
+        self.vfs.create_dir(&dir).map_err(failed)?;
+
+        let stripes = self.index.stripe_count();
+        let groups = stripes.min(GROUPS_MAX);
+        let mut pace = Pace::new(self);
+        let mut writers = Vec::with_capacity(groups);
+        for group in 0..groups {
+            let path = dir.join(file_name::snapshot_group(group));
+            let header = SnapshotHeader {
+                group: group as u16,
+                dataset_id: self.wal.config.dataset_id,
+                begin,
+                begin_crc,
+            };
+            let mut writer = GroupWriter::create(&*self.vfs, &path, &header, self.wal.config.salt)?;
+            for stripe in (group * stripes / groups)..((group + 1) * stripes / groups) {
+                self.write_stripe(stripe, &mut writer, &mut pace)?;
+            }
+            writers.push(writer);
+        }
+        // What is in the snapshot now may be newer than what the disk has of the log. A snapshot
+        // must never know more than the log does, or a crash would make up a past.
+        let (end, end_crc) = self.wal.chain();
+        self.wait_durable(end)?;
+        let groups = writers.into_iter().map(|w| w.finish(end.0, end_crc)).collect::<Result<Vec<_>>>()?;
+        let meta = SnapshotMeta { begin, begin_crc, end: end.0, end_crc, groups };
+        self.verify(&dir, &meta)?;
+        snapshot::publish(&*self.vfs, data_dir, begin)?;
+        Ok(meta)
+    }
+
+    fn write_stripe(&self, number: usize, writer: &mut GroupWriter, pace: &mut Pace<'_>) -> Result<()> {
+        let ranks = self.ranks(number);
+        let mut from: Slot = 0;
+        let mut entries: Vec<walk::SnapshotEntry> = Vec::with_capacity(CHUNK);
+        loop {
+            let next = self.index.lock(number).chunk(from, CHUNK, &mut entries);
+            for entry in entries.drain(..) {
+                let rank = ranks.get(entry.slot as usize).copied().unwrap_or(u16::MAX);
+                let put = entry.blob.as_put(entry.deadline);
+                let wrote = writer.push(&SnapshotEntry { lsn: entry.lsn.0, hint: entry.hint, rank, put })?;
+                pace.wrote(wrote)?;
+            }
+            match next {
+                Some(next) => from = next,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// The place of every slot in the order of eviction, scaled to 16 bits. Read in chunks while
+    /// the order changes, so it is roughly right, which is enough for a warm start.
+    fn ranks(&self, number: usize) -> Vec<u16> {
+        let total = self.index.lock(number).len();
+        let mut order: Vec<Slot> = Vec::with_capacity(total);
+        while order.len() < total {
+            let before = order.len();
+            let from = order.last().copied();
+            self.index.lock(number).walk(from, CHUNK.min(total - before), &mut order);
+            if order.len() == before {
+                break;
+            }
+        }
+        let slots = order.iter().max().map_or(0, |max| *max as usize + 1);
+        let mut ranks = vec![u16::MAX; slots];
+        // Backwards, so that of a slot which moved meanwhile and was met twice the first place counts.
+        for (place, slot) in order.iter().enumerate().rev() {
+            ranks[*slot as usize] = (place * usize::from(u16::MAX) / total.max(1)) as u16;
+        }
+        ranks
+    }
+
+    fn wait_durable(&self, lsn: Lsn) -> Result<()> {
+        super::commit::Ticket::new(self.wal.clone(), Level::Disk, lsn).wait()
+    }
+
+    /// Reads the snapshot back, past the page cache: the log that it replaces is about to go.
+    fn verify(&self, dir: &Path, meta: &SnapshotMeta) -> Result<()> {
+        for group in 0..meta.groups.len() {
+            let path = dir.join(file_name::snapshot_group(group));
+            let config = &self.wal.config;
+            let expected =
+                Expected { snapshot: meta, group, dataset_id: config.dataset_id, salt: config.salt };
+            read_group(&*self.vfs, &path, expected, &mut |_| {})?;
+        }
+        Ok(())
+    }
+
+    /// Names the snapshot and the segments that it needs in the MANIFEST.
+    fn adopt(&self, meta: &SnapshotMeta) -> Result<()> {
+        let mut store = self.manifest.lock().expect("no panic with the manifest");
+        let mut manifest = store.current().clone();
+        manifest.segments = segments_behind(&*self.vfs, &self.settings.data_dir, meta.begin)?;
+        manifest.snapshot = Some(meta.clone());
+        manifest.clock_floor_ms = self.timeline.now().0;
+        // Unknown which content a start would find: nothing may be deleted or written any more.
+        store.commit(manifest).map_err(|e| self.wal.raise_halt(e))
+    }
+
+    /// Deletes the snapshots and segments that neither generation of the MANIFEST names. What
+    /// cannot be deleted now is deleted at the next start.
+    fn prune(&self) -> u64 {
+        let store = self.manifest.lock().expect("no panic with the manifest");
+        match prune(&*self.vfs, &self.settings.data_dir, store.current()) {
+            Ok(segments) => segments,
+            Err(e) => {
+                tracing::warn!(error = %e, "old files stay behind until the next start");
+                0
+            }
+        }
+    }
+
+    fn discard(&self, begin: u64) {
+        for dir in [
+            snapshot::unfinished_path(&self.settings.data_dir, begin),
+            snapshot::path(&self.settings.data_dir, begin),
+        ] {
+            if let Err(e) = snapshot::remove(&*self.vfs, &dir) {
+                tracing::warn!(dir = %dir.display(), error = %e, "an unfinished snapshot stays behind until the next start");
+            }
+        }
+    }
+}
+
+/// The segments from the one that holds the first frame behind `begin`. Only the last may grow.
+fn segments_behind(vfs: &dyn Vfs, data_dir: &Path, begin: u64) -> Result<Vec<SegmentMeta>> {
+    let headers = segment_headers(vfs, data_dir)?;
+    let first = headers.iter().rposition(|h| h.prev_index <= begin).unwrap_or(0);
+    let needed = &headers[first..];
+    let end_of = |i: usize| needed.get(i + 1).map_or(0, |next: &SegmentHeader| next.prev_end);
+    Ok(needed
+        .iter()
+        .enumerate()
+        .map(|(i, h)| SegmentMeta { first_index: h.first_index, end: end_of(i) })
+        .collect())
+}
+
+fn segment_headers(vfs: &dyn Vfs, data_dir: &Path) -> Result<Vec<SegmentHeader>> {
+    let dir = data_dir.join(WAL_DIR);
+    let failed = |e| Error::io(format!("cannot list the log dir={}", dir.display()), e);
+    let mut headers = Vec::new();
+    for entry in vfs.list(&dir).map_err(failed)? {
+        if file_name::parse_segment(&entry.name).is_none() {
+            continue;
+        }
+        let path = dir.join(&entry.name);
+        let mut bytes = vec![0; SEGMENT_HEADER_LEN];
+        vfs.open(&path, OpenMode::Read)
+            .and_then(|file| read_exact_at(&*file, 0, &mut bytes))
+            .map_err(failed)?;
+        headers.push(
+            SegmentHeader::decode(&bytes)
+                .map_err(|d| Error::corrupt(&path, 0, format!("log segment header: {d}")))?,
+        );
+    }
+    headers.sort_by_key(|h| h.first_index);
+    Ok(headers)
+}
+
+/// Deletes what the MANIFEST does not name: older segments, other snapshots, unfinished files.
+/// Both generations must have this content. Gives the number of segments.
+pub(crate) fn prune(vfs: &dyn Vfs, data_dir: &Path, manifest: &Manifest) -> std::io::Result<u64> {
+    let first = manifest.segments.first().map_or(0, |s| s.first_index);
+    let wal = data_dir.join(WAL_DIR);
+    let mut pruned = 0;
+    for entry in vfs.list(&wal)? {
+        let old = file_name::parse_segment(&entry.name).is_some_and(|index| index < first);
+        if old || entry.name.ends_with(file_name::TMP) {
+            vfs.remove_file(&wal.join(&entry.name))?;
+            pruned += u64::from(old);
+        }
+    }
+    let snap = data_dir.join(SNAP_DIR);
+    let named = manifest.snapshot.as_ref().map(|s| s.begin);
+    for entry in vfs.list(&snap)? {
+        let ours = file_name::parse_snapshot(&entry.name);
+        let other = ours.is_some() && ours != named;
+        if other || entry.name.ends_with(file_name::TMP) {
+            snapshot::remove(vfs, &snap.join(&entry.name))?;
+        }
+    }
+    Ok(pruned)
+}
+
+/// Bounds the bytes per second that a snapshot writes, and notices that it is not wanted any more.
+struct Pace<'a> {
+    core: &'a Core,
+    begun: Duration,
+    bytes: u64,
+}
+
+impl<'a> Pace<'a> {
+    fn new(core: &'a Core) -> Self {
+        Pace { core, begun: core.timeline.monotonic(), bytes: 0 }
+    }
+
+    fn wrote(&mut self, bytes: u64) -> Result<()> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.core.check_open()?;
+        self.bytes += bytes;
+        if self.core.background == super::Background::Manual {
+            return Ok(());
+        }
+        let due =
+            Duration::from_secs_f64(self.bytes as f64 / self.core.settings.checkpoint_bytes_per_sec as f64);
+        let ahead = (self.begun + due).saturating_sub(self.core.timeline.monotonic());
+        if !ahead.is_zero() {
+            thread::sleep(ahead);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,387 @@
+//! The engine: a map in memory that is as durable as its log.
+//!
+//! A write is *resolved* (its condition decided, its value final), *appended* to the log and
+//! *applied* to the index in one hold of its stripe's lock, so that the order of the log is the
+//! order of every key. It is *acknowledged* when its [`Commit`] resolves. A read answers through
+//! a [`Gate`]: what a power cut could take back does not leave in `always` mode.
+//!
+//! After a crash, [`Engine::open`] finds exactly the state after some frame of the log, at least
+//! as late as everything that was acknowledged or observed at the level `disk`.
+//!
+//! Lock order: checkpoint, stripes in ascending order, staging, waiters. No I/O and no waiting
+//! under a stripe or below.
+
+mod background;
+mod batch;
+mod checkpoint;
+mod commit;
+mod expiry;
+mod open;
+mod read;
+mod replay;
+mod resolve;
+mod room;
+mod stats;
+mod value;
+mod write;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use self::{
+    background::Threads,
+    checkpoint::Checkpointer,
+    commit::{Ticket, block_on},
+    stats::Counters,
+};
+pub use self::{
+    checkpoint::CheckpointReport,
+    commit::{Commit, Committed, Gate},
+    open::{Progress, RecoveryReport},
+    stats::Stats,
+    value::{
+        Action, ActionOutcome, BatchOp, BatchOutcome, Condition, Cursor, DeleteOutcome, Entry, Expiry, Incr,
+        IncrOutcome, PutOutcome, ScanPage, TouchOutcome, Value, Write,
+    },
+};
+use crate::{
+    clock::{Clock, SystemClock, Timeline, UnixMillis},
+    error::{Error, ErrorKind, Result},
+    format::op::Key,
+    index::Index,
+    lsn::Lsn,
+    manifest::ManifestStore,
+    settings::{Fsync, Level, Settings},
+    sync::{AtomicBool, Mutex, Ordering},
+    vfs::{DirLock, Vfs, os::OsVfs},
+    wal::{Wal, staging::Urgency},
+};
+
+/// Who does the work that no caller waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Background {
+    /// Threads of the engine.
+    Threads,
+    /// Nobody: the caller drives [`Engine::step`], and whoever waits commits inline. For tests
+    /// that must be repeatable.
+    Manual,
+}
+
+/// What a program brings along: the seams to the world.
+#[derive(Clone, Debug)]
+pub struct Components {
+    /// The file system.
+    pub vfs: Arc<dyn Vfs>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness. Secret: hash keys and salts come from it.
+    pub seed: [u8; 32],
+    /// Who does the background work.
+    pub background: Background,
+}
+
+impl Components {
+    /// The operating system: its files, its clocks, its random numbers, and threads.
+    ///
+    /// # Errors
+    /// `Io` if the system gives no random bytes.
+    pub fn os() -> Result<Components> {
+        let mut seed = [0; 32];
+        let got = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())
+            .map_err(|e| Error::io("cannot get random bytes", e.into()))?;
+        // Up to 256 bytes come whole.
+        assert_eq!(got, seed.len());
+        Ok(Components {
+            vfs: Arc::new(OsVfs),
+            clock: Arc::new(SystemClock),
+            seed,
+            background: Background::Threads,
+        })
+    }
+}
+
+/// An open data directory. Cheap to clone; all clones are the same engine.
+///
+/// ```
+/// use emberkeep_storage::{Components, Engine, Settings, Write};
+///
+/// let dir = tempfile::tempdir()?;
+/// let settings = Settings { segment_bytes: 1 << 20, ..Settings::new(dir.path().join("data")) };
+/// let engine = Engine::open(settings.clone(), Components::os()?)?;
+///
+/// let put = engine.put("user:123", Write::new(b"John Doe"))?.wait()?;
+/// assert_eq!(engine.get("user:123").wait()?.unwrap().version(), put.lsn.0);
+/// engine.close()?;
+///
+/// // Closed or killed: what was acknowledged is there.
+/// let engine = Engine::open(settings, Components::os()?)?;
+/// assert_eq!(engine.get("user:123").wait()?.unwrap().value(), b"John Doe");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Engine {
+    core: Arc<Core>,
+    // The last clone ends the threads.
+    threads: Arc<Threads>,
+}
+
+/// What the use cases and the threads share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    settings: Settings,
+    vfs: Arc<dyn Vfs>,
+    index: Index,
+    wal: Arc<Wal>,
+    timeline: Timeline,
+    manifest: Mutex<ManifestStore>,
+    checkpointer: Checkpointer,
+    counters: Counters,
+    report: RecoveryReport,
+    closed: AtomicBool,
+    background: Background,
+    lock: Mutex<Option<Box<dyn DirLock>>>,
+}
+
+impl Engine {
+    /// Opens the data directory, creating it if there is none, and recovers what is in it.
+    ///
+    /// # Errors
+    /// `Invalid` settings; `Locked` by another process; `Unsupported` if the directory is of a
+    /// newer version or of another program; `Corrupt` if durable data is damaged; `Io` or `Full`.
+    /// Whatever the error, nothing that was in the directory is lost.
+    pub fn open(settings: Settings, components: Components) -> Result<Engine> {
+        Self::open_with(settings, components, &|_| {})
+    }
+
+    /// As [`open`](Self::open), telling how far recovery has come.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(
+        settings: Settings,
+        components: Components,
+        progress: &dyn Fn(Progress),
+    ) -> Result<Engine> {
+        let core = Arc::new(open::open(settings, components, progress)?);
+        let threads = Arc::new(Threads::start(&core)?);
+        Ok(Engine { core, threads })
+    }
+
+    /// What opening has found.
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.core.report
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &Settings {
+        &self.core.settings
+    }
+
+    /// The engine's time: that of the wall clock at its start, going on steadily.
+    pub fn now(&self) -> UnixMillis {
+        self.core.timeline.now()
+    }
+
+    /// Resolves when there is room for a write of this many bytes of key and value, after a write
+    /// was refused as overloaded.
+    pub fn ready(&self, bytes: usize) -> Ready {
+        Ready { core: self.core.clone(), bytes: bytes as u64 }
+    }
+
+    /// Resolves when everything that was appended before this call is on the disk.
+    pub fn sync(&self) -> Gate<()> {
+        let lsn = self.core.wal.appended();
+        self.core.wal.request_sync(lsn);
+        Gate::closed((), Ticket::new(self.core.wal.clone(), Level::Disk, lsn))
+    }
+
+    /// Takes a snapshot and prunes the log behind it. Blocks this thread, no reader and no writer.
+    ///
+    /// # Errors
+    /// `Overloaded` if one is being taken; `Full`, `Io` or `Corrupt` (read-back failed): the
+    /// snapshot is thrown away, the old one and the log stay. `Halted`, `Closed`.
+    pub fn checkpoint(&self) -> Result<CheckpointReport> {
+        self.core.checkpoint()
+    }
+
+    /// Numbers about the engine, each read by itself.
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+
+    /// One round of background work in this thread: commits, prepares a segment, removes expired
+    /// entries. With [`Background::Manual`] this is what makes time pass.
+    ///
+    /// # Errors
+    /// `Halted`. A segment that cannot be prepared is not an error here: writes will say so.
+    pub fn step(&self) -> Result<()> {
+        self.core.wal.commit_step()?;
+        if let Err(e) = self.core.wal.prepare_step() {
+            tracing::debug!(error = %e, "no segment prepared");
+        }
+        self.core.expire_step()?;
+        self.core.wal.commit_step()?;
+        Ok(())
+    }
+
+    /// What a pause of writes brings about: everything is synced, and a Mark vouches for it.
+    ///
+    /// # Errors
+    /// `Halted`.
+    pub fn idle(&self) -> Result<()> {
+        self.core.wal.sync_step()?;
+        self.core.wal.idle_step()
+    }
+
+    /// Ends the engine: refuses writes, syncs the log, seals it, and marks the stop as clean.
+    /// Afterwards the directory can be opened again. Does nothing the second time.
+    ///
+    /// # Errors
+    /// `Halted` if the log stopped before: the stop is not clean, the next start recovers.
+    pub fn close(&self) -> Result<()> {
+        self.core.close(&self.threads)
+    }
+
+    /// The state of the directory's files, asserted (I13). For tests.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn check(&self) {
+        for stripe in 0..self.core.index.stripe_count() {
+            self.core.index.lock(stripe).check();
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // The threads hold the core, so only the handles are counted.
+        if Arc::strong_count(&self.threads) == 1
+            && let Err(e) = self.close()
+        {
+            tracing::warn!(error = %e, "the engine was not closed cleanly");
+        }
+    }
+}
+
+impl Core {
+    fn close(&self, threads: &Threads) -> Result<()> {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.wal.close();
+        threads.stop(&self.wal);
+        let outcome = self.close_cleanly();
+        // Only now may somebody else open the directory.
+        self.lock.lock().expect("no panic with the lock").take();
+        outcome
+    }
+
+    fn close_cleanly(&self) -> Result<()> {
+        self.wal.halt().check()?;
+        let end = self.wal.seal()?;
+        let mut store = self.manifest.lock().expect("no panic with the manifest");
+        let mut manifest = store.current().clone();
+        manifest.clock_floor_ms = self.timeline.now().0;
+        let known = manifest.segments.iter_mut().find(|s| s.first_index == end.segment);
+        if let Some(active) = known {
+            active.end = end.end;
+        }
+        manifest.clean = Some(end);
+        store.commit(manifest)
+    }
+
+    fn check_open(&self) -> Result<()> {
+        self.wal.halt().check()?;
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Closed, "the engine is closed"));
+        }
+        Ok(())
+    }
+
+    fn check_key(&self, key: Key<'_>) -> Result<()> {
+        let max = self.settings.max_key_bytes;
+        match key.bytes.len() {
+            0 => Err(Error::invalid("the key is empty")),
+            len if len > max => Err(Error::invalid(format!("the key is too long, len={len} max={max}"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The level at which to acknowledge.
+    fn level(&self, asked: Option<Level>) -> Result<Level> {
+        let usual = self.settings.fsync.level();
+        match asked {
+            Some(level) if level < usual && !self.settings.allow_downgrade => {
+                let what = format!(
+                    "this engine acknowledges at level {usual:?} and allows no less, asked={level:?}"
+                );
+                Err(Error::invalid(what.to_lowercase()))
+            }
+            level => Ok(level.unwrap_or(usual)),
+        }
+    }
+
+    /// An answer that rests on `lsn`, held back as long as a power cut could take that back.
+    fn gate<T>(self: &Arc<Self>, seen: T, lsn: Lsn) -> Gate<T> {
+        if lsn <= self.wal.reached(Level::Disk) {
+            return Gate::open(seen);
+        }
+        let gated = self.settings.fsync == Fsync::Always || self.wal.halt().cause().is_some();
+        if !gated {
+            return Gate::open(seen);
+        }
+        self.wal.request_sync(lsn);
+        Gate::closed(seen, Ticket::new(self.wal.clone(), Level::Disk, lsn))
+    }
+
+    /// The outcome of a write that rests on `lsn`.
+    fn commit<T>(&self, outcome: T, lsn: Lsn, level: Level) -> Commit<T> {
+        if level == Level::Disk {
+            self.wal.request_sync(lsn);
+        }
+        Commit::new(outcome, Ticket::new(self.wal.clone(), level, lsn))
+    }
+}
+
+/// Resolves when there is room for a write. See [`Engine::ready`].
+#[derive(Debug)]
+#[must_use = "room is there only when this resolves"]
+pub struct Ready {
+    core: Arc<Core>,
+    bytes: u64,
+}
+
+impl Ready {
+    /// Blocks this thread until there is room.
+    ///
+    /// # Errors
+    /// `Full` if the disk is; `Halted`; `Closed`.
+    pub fn wait(mut self) -> Result<()> {
+        block_on(|cx| Pin::new(&mut self).poll(cx))
+    }
+
+    fn try_now(&self) -> Result<bool> {
+        let frame = write::frame_len_max(self.bytes);
+        match self.core.wal.admit(frame, self.core.removal_allowance(), Urgency::Write) {
+            Ok(_room) => Ok(true),
+            Err(e) if e.kind() == ErrorKind::Overloaded => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+impl Future for Ready {
+    type Output = Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.try_now()? {
+            return Poll::Ready(Ok(()));
+        }
+        self.core.wal.register_for_room(cx.waker());
+        // Room that was made before this line has woken nobody here.
+        if self.try_now()? { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+}

@@ -1,0 +1,362 @@
+//! Opening a data directory: whose is it, what is in it, and where does its log go on.
+//!
+//! Order, and what a crash at each point leaves: lock; MANIFEST read (nothing changed so far);
+//! snapshot loaded, log replayed and judged (still nothing changed); torn tail copied to `lost/`,
+//! last segment rewritten (a crash repeats it); first segment of the new term, synced; MANIFEST;
+//! only then are old files deleted and requests served.
+//!
+//! A directory that cannot be read is never overwritten and never treated as empty.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{
+    clock::{Timeline, UnixMillis},
+    engine::{
+        Background, Components, Core,
+        checkpoint::{self, Checkpointer},
+        replay::replay,
+        stats::Counters,
+    },
+    error::{Error, ErrorKind, Result},
+    format::{
+        checksum::Salt,
+        file_name::{self, EXPORT_DIR, LOCK, LOST_DIR, MANIFESTS, SNAP_DIR, TMP, WAL_DIR},
+        manifest::{Manifest, SegmentMeta},
+        snapshot::SnapshotEntry,
+    },
+    index::{Index, blob::Blob},
+    lsn::Lsn,
+    manifest::{Loaded, ManifestStore},
+    random::Random,
+    settings::Settings,
+    snapshot::{
+        self,
+        reader::{Expected, read_group},
+    },
+    sync::{AtomicBool, Mutex},
+    vfs::{DirLock, Vfs},
+    wal::{
+        self, Wal,
+        recover::{Found, Source, recover},
+    },
+};
+
+/// A clock this far behind what the log has seen is worth a warning.
+const CLOCK_AHEAD_WARNING: Duration = Duration::from_secs(3600);
+
+/// How far recovery has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Files of the snapshot that were loaded, of how many.
+    Snapshot {
+        /// Loaded.
+        done: u64,
+        /// Of how many.
+        total: u64,
+    },
+    /// Bytes of log that were replayed, of how many.
+    Log {
+        /// Replayed.
+        done: u64,
+        /// Of how many.
+        total: u64,
+    },
+}
+
+/// What opening a data directory has found and done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// There was nothing: the directory was set up.
+    pub created: bool,
+    /// The last stop was clean.
+    pub clean: bool,
+    /// The term that began with this start.
+    pub term: u64,
+    /// The last frame that was recovered.
+    pub last_lsn: Lsn,
+    /// The snapshot that recovery started from.
+    pub snapshot: Option<Lsn>,
+    /// Entries in it.
+    pub snapshot_entries: u64,
+    /// Frames replayed behind it.
+    pub replayed_frames: u64,
+    /// Bytes of log that were read.
+    pub replayed_bytes: u64,
+    /// Bytes behind the end of the log that were cut off: what a crash has left unfinished.
+    pub torn_bytes: u64,
+    /// Where a copy of them is.
+    pub lost_copy: Option<PathBuf>,
+    /// Entries that are there now; some may have expired.
+    pub items: u64,
+    /// How long it took.
+    pub took: Duration,
+    /// How far the log's time is ahead of the system clock. Deadlines are held against the later.
+    pub clock_ahead: Duration,
+    /// What an operator should know.
+    pub warnings: Vec<String>,
+}
+
+pub(super) fn open(settings: Settings, components: Components, progress: &dyn Fn(Progress)) -> Result<Core> {
+    settings.validate()?;
+    let Components { vfs, clock, seed, background } = components;
+    let mut random = Random::from_seed(seed);
+    let begun = clock.monotonic();
+    let data_dir = &settings.data_dir;
+    let lock = lock_directory(&*vfs, data_dir)?;
+    let (mut store, created, mut warnings) = load_or_create(&*vfs, data_dir, &mut random)?;
+    let manifest = store.current().clone();
+
+    let hash_key = random.next_id();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let index = Index::new(&settings, &hash_key, cores);
+    let threads = if background == Background::Manual { 1 } else { cores };
+    let snapshot_entries = load_snapshot(&*vfs, data_dir, &manifest, &index, threads, progress)?;
+    let mut found = replay_log(&*vfs, &settings, &manifest, &index, threads, progress)?;
+
+    let floor = found.clock.max(UnixMillis(manifest.clock_floor_ms));
+    let clock_ahead = floor.since(clock.wall());
+    if clock_ahead > CLOCK_AHEAD_WARNING {
+        let ahead = clock_ahead.as_secs();
+        warnings.push(format!(
+            "the log has seen a time that the system clock has not reached, ahead_secs={ahead}"
+        ));
+    }
+    let timeline = Timeline::start(clock.clone(), floor);
+
+    found.settle(&*vfs, data_dir)?;
+    let term = u64::from(found.tail.term).max(manifest.term) + 1;
+    let config = wal::Config {
+        vfs: vfs.clone(),
+        clock,
+        data_dir: data_dir.clone(),
+        dataset_id: manifest.dataset_id,
+        salt: Salt(manifest.salt),
+        run_id: random.next_id(),
+        fsync: settings.fsync,
+        fsync_interval: settings.fsync_interval,
+        segment_bytes: settings.segment_bytes,
+        staging_bytes: settings.staging_bytes,
+        manual: background == Background::Manual,
+    };
+    let term32 =
+        u32::try_from(term).map_err(|_| Error::new(ErrorKind::Unsupported, "all terms are used up"))?;
+    let wal = Wal::start(config, found.tail, found.next_index, term32, manifest.node_id)?;
+    record_start(&mut store, &found, term, wal.active_segment(), timeline.now())?;
+    if let Err(e) = checkpoint::prune(&*vfs, data_dir, store.current()) {
+        warnings.push(format!("old files stay behind: {e}"));
+    }
+
+    let report = RecoveryReport {
+        created,
+        clean: found.clean,
+        term,
+        last_lsn: Lsn(found.tail.index),
+        snapshot: manifest.snapshot.as_ref().map(|s| Lsn(s.begin)),
+        snapshot_entries,
+        replayed_frames: found.frames,
+        replayed_bytes: found.bytes,
+        torn_bytes: found.torn.as_ref().map_or(0, |t| t.bytes),
+        lost_copy: found.torn.as_ref().and_then(|t| t.copy.clone()),
+        items: index.budget().used().items,
+        took: timeline.monotonic().saturating_sub(begun),
+        clock_ahead,
+        warnings,
+    };
+    Ok(Core {
+        checkpointer: Checkpointer::new(store.current(), found.bytes),
+        settings,
+        vfs,
+        index,
+        wal: Arc::new(wal),
+        timeline,
+        manifest: Mutex::new(store),
+        counters: Counters::default(),
+        report,
+        closed: AtomicBool::new(false),
+        background,
+        lock: Mutex::new(Some(lock)),
+    })
+}
+
+/// Makes sure that the directory is ours and that nobody else has it open.
+fn lock_directory(vfs: &dyn Vfs, data_dir: &Path) -> Result<Box<dyn DirLock>> {
+    let failed =
+        |what: &str, e| Error::io(format!("cannot {what} the data directory dir={}", data_dir.display()), e);
+    match vfs.list(data_dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            vfs.create_dir(data_dir).map_err(|e| failed("create", e))?;
+            // The name of the directory is durable only by its parent.
+            let parent = data_dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            vfs.sync_dir(parent).map_err(|e| failed("create", e))?;
+        }
+        Err(e) => return Err(failed("read", e)),
+        Ok(entries) => refuse_foreign(data_dir, entries.iter().map(|e| e.name.as_str()))?,
+    }
+    let lock = vfs.lock(&data_dir.join(LOCK)).map_err(|e| failed("lock", e))?;
+    lock.ok_or_else(|| {
+        let what = format!("another process has the data directory open dir={}", data_dir.display());
+        Error::new(ErrorKind::Locked, what)
+    })
+}
+
+/// Without a MANIFEST, a directory that holds anything but the beginnings of a set-up is not ours
+/// to write to.
+fn refuse_foreign<'n>(data_dir: &Path, names: impl Iterator<Item = &'n str> + Clone) -> Result<()> {
+    if names.clone().any(|name| MANIFESTS.contains(&name)) {
+        return Ok(());
+    }
+    let ours =
+        |name: &str| [LOCK, WAL_DIR, SNAP_DIR, LOST_DIR, EXPORT_DIR].contains(&name) || name.ends_with(TMP);
+    match names.clone().find(|name| !ours(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let what = format!(
+                "the directory is not empty and has no MANIFEST, so it belongs to something else dir={} holds={name}",
+                data_dir.display()
+            );
+            Err(Error::new(ErrorKind::Unsupported, what))
+        }
+    }
+}
+
+fn load_or_create(
+    vfs: &dyn Vfs,
+    data_dir: &Path,
+    random: &mut Random,
+) -> Result<(ManifestStore, bool, Vec<String>)> {
+    let loaded = ManifestStore::load(vfs, data_dir)?;
+    for dir in [WAL_DIR, SNAP_DIR, LOST_DIR, EXPORT_DIR] {
+        let existing = vfs.create_dir(&data_dir.join(dir));
+        match existing {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(Error::io(format!("cannot create dir={}", data_dir.join(dir).display()), e));
+            }
+            _ => {}
+        }
+    }
+    vfs.sync_dir(data_dir).map_err(|e| Error::io(format!("cannot sync dir={}", data_dir.display()), e))?;
+    match loaded {
+        Loaded::Present(store, wrong) => {
+            let warning = wrong
+                .map(|w| format!("one generation of the MANIFEST was not whole, the other is used: {w}"));
+            Ok((store, false, warning.into_iter().collect()))
+        }
+        Loaded::Absent => {
+            refuse_orphans(vfs, data_dir)?;
+            let manifest = Manifest {
+                dataset_id: random.next_id(),
+                node_id: random.next_id(),
+                salt: random.next_u64(),
+                ..Manifest::default()
+            };
+            Ok((ManifestStore::create(vfs, data_dir, manifest)?, true, Vec::new()))
+        }
+    }
+}
+
+/// Data without a MANIFEST is damage, not an empty directory.
+fn refuse_orphans(vfs: &dyn Vfs, data_dir: &Path) -> Result<()> {
+    for (dir, is_data) in [
+        (WAL_DIR, (|name| file_name::parse_segment(name).is_some()) as fn(&str) -> bool),
+        (SNAP_DIR, |name| file_name::parse_snapshot(name).is_some()),
+    ] {
+        let dir = data_dir.join(dir);
+        let entries =
+            vfs.list(&dir).map_err(|e| Error::io(format!("cannot read dir={}", dir.display()), e))?;
+        if let Some(entry) = entries.iter().find(|e| is_data(&e.name)) {
+            let what = format!(
+                "the MANIFEST is missing and there is data holds={}",
+                dir.join(&entry.name).display()
+            );
+            return Err(Error::corrupt(data_dir.join(MANIFESTS[0]), 0, what));
+        }
+    }
+    Ok(())
+}
+
+fn load_snapshot(
+    vfs: &dyn Vfs,
+    data_dir: &Path,
+    manifest: &Manifest,
+    index: &Index,
+    threads: usize,
+    progress: &dyn Fn(Progress),
+) -> Result<u64> {
+    let Some(meta) = &manifest.snapshot else { return Ok(0) };
+    let entries: u64 = meta.groups.iter().map(|g| g.entries).sum();
+    for stripe in 0..index.stripe_count() {
+        index.lock(stripe).reserve((entries as usize).div_ceil(index.stripe_count()));
+    }
+    let dir = snapshot::path(data_dir, meta.begin);
+    let load = |group: usize| {
+        let path = dir.join(file_name::snapshot_group(group));
+        let expected =
+            Expected { snapshot: meta, group, dataset_id: manifest.dataset_id, salt: Salt(manifest.salt) };
+        read_group(vfs, &path, expected, &mut |entry| load_entry(index, &entry))
+    };
+    let total = meta.groups.len() as u64;
+    let groups: Vec<usize> = (0..meta.groups.len()).collect();
+    for (round, some) in groups.chunks(threads.max(1)).enumerate() {
+        if let [group] = some {
+            load(*group)?;
+        } else {
+            std::thread::scope(|scope| {
+                let loading: Vec<_> = some.iter().map(|group| scope.spawn(|| load(*group))).collect();
+                loading.into_iter().try_for_each(|l| l.join().expect("loading does not panic"))
+            })?;
+        }
+        progress(Progress::Snapshot { done: ((round + 1) * threads.max(1)).min(groups.len()) as u64, total });
+    }
+    for stripe in 0..index.stripe_count() {
+        index.lock(stripe).finish_load();
+    }
+    Ok(entries)
+}
+
+fn load_entry(index: &Index, entry: &SnapshotEntry<'_>) {
+    let hash = index.hash(entry.put.key);
+    let blob = Blob::new(&entry.put);
+    let mut stripe = index.lock(index.stripe_of(hash));
+    stripe.load(hash, blob, Lsn(entry.lsn), entry.put.deadline, entry.hint, entry.rank);
+}
+
+fn replay_log(
+    vfs: &dyn Vfs,
+    settings: &Settings,
+    manifest: &Manifest,
+    index: &Index,
+    threads: usize,
+    progress: &dyn Fn(Progress),
+) -> Result<Found> {
+    let source =
+        Source { vfs, data_dir: &settings.data_dir, manifest, staging_bytes: settings.staging_bytes };
+    // The reader is one thread; the others apply.
+    replay(index, threads.saturating_sub(1).max(1), |replay| {
+        recover(source, &mut |lsn, payload| replay.frame(lsn, payload), &|done, total| {
+            progress(Progress::Log { done, total })
+        })
+    })
+}
+
+/// Names the segments that exist from now on; the one of this run may still grow. If the power
+/// fails before this is durable, the next start finds the new segment by the chain.
+fn record_start(
+    store: &mut ManifestStore,
+    found: &Found,
+    term: u64,
+    active: u64,
+    now: UnixMillis,
+) -> Result<()> {
+    let mut manifest = store.current().clone();
+    manifest.term = term;
+    manifest.clean = None;
+    manifest.clock_floor_ms = now.0;
+    manifest.segments.clone_from(&found.segments);
+    manifest.segments.push(SegmentMeta { first_index: active, end: 0 });
+    store.commit(manifest)
+}

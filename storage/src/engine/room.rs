@@ -1,0 +1,124 @@
+//! Making room: evicting entries, each removal logged in the lock hold that takes them out.
+//!
+//! Why logged: without it an evicted key would come back from the log after a restart, with a
+//! value that its owner may have replaced elsewhere meanwhile.
+
+use crate::{
+    clock::UnixMillis,
+    engine::{Core, value::version_of},
+    error::{Error, ErrorKind, Result},
+    format::{
+        frame::{self, Kind},
+        payload::{Reason, encode_remove},
+    },
+    index::{blob::Blob, stripe::Stripe},
+    lsn::Lsn,
+    settings::Fsync,
+    sync::Ordering,
+    wal::staging::{Body, Permit, Urgency},
+};
+
+/// Bytes of keys in one removal frame, beyond the first key.
+const REMOVAL_KEYS_MAX: usize = 512;
+/// What a removal needs per key besides it: namespace, length, version.
+const REMOVAL_KEY_OVERHEAD: usize = 16;
+
+/// What a write adds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Need {
+    pub bytes: u64,
+    pub items: u64,
+}
+
+impl Core {
+    /// Log bytes of the removals that a write may cause in its own lock hold: of one expired
+    /// entry and of one batch of victims.
+    pub(crate) fn removal_allowance(&self) -> u64 {
+        let one = self.settings.max_key_bytes + REMOVAL_KEYS_MAX + 2 * REMOVAL_KEY_OVERHEAD;
+        2 * frame::disk_len(one) as u64
+    }
+
+    /// Evicts from this stripe until there is room, or one batch of victims is gone, or nothing
+    /// is left. True if there is room.
+    pub(crate) fn evict_here(
+        &self,
+        stripe: &mut Stripe,
+        permit: &mut Permit<'_>,
+        need: Need,
+        now: UnixMillis,
+    ) -> bool {
+        let budget = self.index.budget();
+        let mut victims: Vec<(Blob, u64)> = Vec::new();
+        let mut key_bytes = 0;
+        while budget.over(need.bytes, need.items) && key_bytes < REMOVAL_KEYS_MAX {
+            let Some(slot) = stripe.victim() else { break };
+            let view = stripe.view(slot);
+            victims.push((view.blob.clone(), version_of(view.blob, view.lsn)));
+            key_bytes += view.blob.key().bytes.len() + REMOVAL_KEY_OVERHEAD;
+            stripe.remove(slot, true);
+        }
+        if !victims.is_empty() {
+            self.counters.evictions.fetch_add(victims.len() as u64, Ordering::Relaxed);
+            self.log_removal(stripe, permit, Reason::Evicted, &victims, now);
+        }
+        !budget.over(need.bytes, need.items)
+    }
+
+    /// Logs what was just taken out of the stripe, and leaves tombstones where an answer may have
+    /// to wait for it.
+    pub(crate) fn log_removal(
+        &self,
+        stripe: &mut Stripe,
+        permit: &mut Permit<'_>,
+        reason: Reason,
+        removed: &[(Blob, u64)],
+        now: UnixMillis,
+    ) -> Lsn {
+        let mut payload = Vec::new();
+        encode_remove(reason, removed.iter().map(|(blob, version)| (blob.key(), *version)), &mut payload);
+        let lsn = self.wal.append(permit, Kind::Remove, Body::copied(&payload), now);
+        if self.settings.fsync == Fsync::Always {
+            for (blob, _) in removed {
+                stripe.entomb(self.index.hash(blob.key()), Blob::bare(blob.key()), lsn);
+            }
+        }
+        lsn
+    }
+
+    /// Evicts from the other stripes, one after the other, until there is room. No stripe may be
+    /// locked.
+    ///
+    /// # Errors
+    /// `Full` if nothing is left to evict; `Overloaded` if room comes with the next sync.
+    pub(crate) fn evict_elsewhere(&self, own: usize, need: Need) -> Result<()> {
+        let count = self.index.stripe_count();
+        for other in (1..=count).map(|i| (own + i) % count) {
+            let mut left = self.index.lock(other).len();
+            while left > 0 {
+                let mut permit = self.wal.admit(0, self.removal_allowance(), Urgency::Write)?;
+                let mut stripe = self.index.lock(other);
+                stripe.reap(self.durable());
+                if self.evict_here(&mut stripe, &mut permit, need, self.timeline.now()) {
+                    return Ok(());
+                }
+                left = stripe.len().min(left - 1);
+            }
+        }
+        if self.index.budget().used().tombstone_bytes > 0 {
+            self.wal.request_sync(self.wal.appended());
+            return Err(Error::new(
+                ErrorKind::Overloaded,
+                "deleted entries take up all room until the next sync",
+            ));
+        }
+        Err(Error::new(
+            ErrorKind::Full,
+            format!("the entry does not fit into the cache, bytes={}", need.bytes),
+        ))
+    }
+
+    /// What a power cut cannot take back any more.
+    pub(crate) fn durable(&self) -> Lsn {
+        self.wal.reached(crate::settings::Level::Disk)
+    }
+}

@@ -1,0 +1,141 @@
+//! The index: every key and value in memory, in stripes.
+//!
+//! A key belongs to one stripe, chosen by the upper bits of its hash; each stripe has one lock,
+//! and whoever holds it sees the stripe's entries, order of eviction, timers and sums in step. The
+//! hash is keyed with secret randomness of the process, because keys come from the network.
+//!
+//! The limits hold for all stripes together, see [`Budget`]. Whoever needs two stripes locks the
+//! lower number first. No I/O and no waiting under a lock.
+//!
+//! Not here: the log and snapshots. The index never decides that an entry ends; it is told so,
+//! with the LSN of the frame that says it.
+
+pub(crate) mod blob;
+pub(crate) mod budget;
+pub(crate) mod slab;
+pub(crate) mod stripe;
+pub(crate) mod walk;
+
+mod rebuild;
+mod wheel;
+
+use std::{hash::Hasher, sync::Arc};
+
+use siphasher::sip::SipHasher13;
+
+use crate::{
+    format::op::Key,
+    index::{budget::Budget, stripe::Stripe},
+    settings::Settings,
+    sync::{Mutex, MutexGuard},
+};
+
+/// Below this many entries per stripe the hit ratio suffers from the partition.
+const ITEMS_PER_STRIPE_MIN: u64 = 256;
+const STRIPES_MIN: usize = 64;
+const STRIPES_PER_CORE: usize = 8;
+
+/// All entries.
+#[derive(Debug)]
+pub(crate) struct Index {
+    stripes: Box<[Padded]>,
+    hasher: SipHasher13,
+    budget: Arc<Budget>,
+}
+
+/// A stripe has its cache lines for itself; two, because they are fetched in pairs.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Padded(Mutex<Stripe>);
+
+impl Index {
+    /// An empty index. `hash_key` is random and secret; `cores` decides the number of stripes where
+    /// the settings do not.
+    pub(crate) fn new(settings: &Settings, hash_key: &[u8; 16], cores: usize) -> Index {
+        let budget = Arc::new(Budget::new(settings.max_items, settings.max_bytes));
+        let stripe = || Padded(Mutex::new(Stripe::new(settings.eviction, budget.clone())));
+        let count = stripe_count(settings.stripes, settings.max_items, cores);
+        let stripes = std::iter::repeat_with(stripe).take(count).collect();
+        Index { stripes, hasher: SipHasher13::new_with_key(hash_key), budget }
+    }
+
+    /// The hash of a key, for everything below.
+    pub(crate) fn hash(&self, key: Key<'_>) -> u64 {
+        let mut hasher = self.hasher;
+        hasher.write(&key.namespace.to_le_bytes());
+        hasher.write(key.bytes);
+        hasher.finish()
+    }
+
+    /// The stripe of a hash: its upper bits. Entries keep the lower 32.
+    pub(crate) fn stripe_of(&self, hash: u64) -> usize {
+        let bits = self.stripes.len().trailing_zeros();
+        // Without this the shift would be by all 64 bits.
+        if bits == 0 { 0 } else { (hash >> (u64::BITS - bits)) as usize }
+    }
+
+    /// The number of stripes, a power of two.
+    pub(crate) fn stripe_count(&self) -> usize {
+        self.stripes.len()
+    }
+
+    /// Locks a stripe.
+    pub(crate) fn lock(&self, stripe: usize) -> MutexGuard<'_, Stripe> {
+        // A panic under the lock is a broken invariant: what the stripe holds is not known.
+        self.stripes[stripe].0.lock().expect("no thread has panicked while it held this stripe")
+    }
+
+    /// The sums over all stripes, and the limits.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+}
+
+/// How many stripes: as set, else enough for all cores to meet rarely, but with at least 256
+/// entries each.
+pub(crate) fn stripe_count(set: Option<usize>, max_items: Option<u64>, cores: usize) -> usize {
+    if let Some(count) = set {
+        return count;
+    }
+    let mut count = STRIPES_MIN.max(STRIPES_PER_CORE * cores).next_power_of_two().min(1 << 16);
+    while count > 1 && max_items.is_some_and(|max| max / (count as u64) < ITEMS_PER_STRIPE_MIN) {
+        count /= 2;
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_cache_has_few_stripes() {
+        assert_eq!(stripe_count(None, None, 2), 64);
+        assert_eq!(stripe_count(None, None, 9), 128);
+        assert_eq!(stripe_count(None, Some(1000), 2), 2);
+        assert_eq!(stripe_count(None, Some(10), 64), 1);
+        assert_eq!(stripe_count(Some(8), Some(10), 64), 8);
+    }
+
+    #[test]
+    fn keys_spread_over_all_stripes_and_namespaces_differ() {
+        let index = Index::new(&Settings::new("unused"), &[7; 16], 2);
+        let mut seen = vec![0; index.stripe_count()];
+        for i in 0..6400u32 {
+            let hash = index.hash(Key { namespace: 0, bytes: &i.to_le_bytes() });
+            seen[index.stripe_of(hash)] += 1;
+        }
+        assert!(seen.iter().all(|&n| n > 40), "{seen:?}");
+        let [a, b] = [0, 1].map(|namespace| index.hash(Key { namespace, bytes: b"k" }));
+        assert_ne!(a, b);
+    }
+
+    #[test]
+    fn one_stripe_takes_every_hash() {
+        let settings = Settings { stripes: Some(1), ..Settings::new("unused") };
+        let index = Index::new(&settings, &[7; 16], 2);
+        assert_eq!(index.stripe_of(u64::MAX), 0);
+        index.lock(0).check();
+        assert_eq!(index.budget().used(), Default::default());
+    }
+}

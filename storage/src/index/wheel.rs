@@ -1,0 +1,432 @@
+//! Deadlines: one timer per entry, set, moved and cleared in constant time.
+//!
+//! A hierarchical timing wheel. A tick is 256 ms. Level 0 has a bucket for each of the next 64
+//! ticks, level 1 for each 64 of those, and so on: five levels reach 8.7 years, what lies beyond
+//! waits in one list. A timer is in the level of the highest six-bit digit in which its tick
+//! differs from the wheel's, so it is moved at most once per level while time goes on.
+//! A bitmap per level leads straight to the next bucket in use: hours of silence cost nothing.
+//!
+//! A timer is a node of a doubly linked list, named by the slot of its entry: moving a deadline a
+//! thousand times a second leaves one node. The first node of a bucket holds the bucket's number
+//! in `prev`, so that it can be unlinked without knowing when it was put there.
+//!
+//! Promises: [`due`](Wheel::due) names only timers whose exact deadline has passed; it does a
+//! bounded amount of work; and it loses none. A timer stays armed until it is cleared or moved,
+//! so one whose entry the caller could not remove is named again by a later call. A timer is
+//! named at most one tick after its deadline, or after it was set if that is later (readers compare the exact deadline themselves).
+//!
+//! Not here: the clock. The first call of `due` sets the time; timers set before it lie in the
+//! far list and cost one move more.
+
+use crate::{
+    clock::UnixMillis,
+    index::slab::{CHUNK_LEN, NIL, Slot},
+};
+
+/// A tick is 2^8 = 256 ms: fine enough for "at most a second late", and five levels reach far.
+const TICK_BITS: u32 = 8;
+const LEVELS: usize = 5;
+const BUCKET_BITS: u32 = 6;
+const BUCKETS: usize = 1 << BUCKET_BITS;
+/// Ticks that the five levels span.
+const SPAN_BITS: u32 = BUCKET_BITS * LEVELS as u32;
+
+/// Deadlines beyond the span.
+const FAR: usize = LEVELS * BUCKETS;
+/// What was taken off a bucket whose time has come and is not sorted yet.
+const OPEN: usize = FAR + 1;
+/// Timers that were named as due and are still armed.
+const FIRED: usize = FAR + 2;
+const LISTS: usize = FAR + 3;
+
+/// Marks a `prev` that is not a slot but the number of the list.
+const HEAD: u32 = 1 << 31;
+
+#[derive(Clone, Copy, Debug)]
+struct Timer {
+    deadline: UnixMillis,
+    /// The slot before, `HEAD` + list for the first, [`NIL`] while not armed.
+    prev: u32,
+    next: Slot,
+}
+
+const UNARMED: Timer = Timer { deadline: UnixMillis(0), prev: NIL, next: NIL };
+
+/// The timers of one stripe.
+#[derive(Debug)]
+pub(crate) struct Wheel {
+    /// Parallel to the chunks of the slab; a chunk exists once one of its slots had a deadline.
+    chunks: Vec<Option<Box<[Timer; CHUNK_LEN]>>>,
+    heads: Box<[Slot; LISTS]>,
+    /// Which buckets of a level are not empty.
+    occupied: [u64; LEVELS],
+    /// No bucket in use lies before this tick, and every timer is placed as seen from it.
+    tick: u64,
+    armed: usize,
+}
+
+impl Wheel {
+    pub(crate) fn new() -> Wheel {
+        Wheel { chunks: Vec::new(), heads: Box::new([NIL; LISTS]), occupied: [0; LEVELS], tick: 0, armed: 0 }
+    }
+
+    /// Timers that are armed.
+    pub(crate) fn len(&self) -> usize {
+        self.armed
+    }
+
+    /// Arms the timer of `slot`, or moves it.
+    pub(crate) fn set(&mut self, slot: Slot, deadline: UnixMillis) {
+        self.clear(slot);
+        self.allocate(slot);
+        self.timer_mut(slot).deadline = deadline;
+        self.armed += 1;
+        self.place(slot);
+    }
+
+    /// Disarms the timer of `slot` if it is armed.
+    pub(crate) fn clear(&mut self, slot: Slot) {
+        if self.deadline(slot).is_some() {
+            self.unlink(slot);
+            self.armed -= 1;
+        }
+    }
+
+    /// The deadline of `slot`, if its timer is armed.
+    pub(crate) fn deadline(&self, slot: Slot) -> Option<UnixMillis> {
+        let chunk = self.chunks.get(slot as usize / CHUNK_LEN)?.as_ref()?;
+        let timer = &chunk[slot as usize % CHUNK_LEN];
+        (timer.prev != NIL).then_some(timer.deadline)
+    }
+
+    /// Adds to `out` slots whose deadline is before `now`, doing at most `budget` units of work
+    /// (a timer moved or named, a bucket opened). Returns whether work is left for another call.
+    /// Time never goes back: an earlier `now` than before finds nothing new.
+    pub(crate) fn due(&mut self, now: UnixMillis, budget: usize, out: &mut Vec<Slot>) -> bool {
+        let now_tick = tick_of(now).max(self.tick);
+        let unsorted = self.heads[OPEN] != NIL;
+        // Those named before and still armed come again, now or in the next call.
+        let again = unsorted && self.heads[FIRED] != NIL;
+        if !unsorted {
+            self.reopen(FIRED);
+        }
+        for _ in 0..budget {
+            let slot = self.heads[OPEN];
+            if slot != NIL {
+                self.sort(slot, now_tick, out);
+            } else if !self.open_next(now_tick) {
+                self.tick = now_tick;
+                return again;
+            }
+        }
+        true
+    }
+
+    /// Puts an opened timer where it belongs: named if its tick is over, else in its bucket.
+    fn sort(&mut self, slot: Slot, now_tick: u64, out: &mut Vec<Slot>) {
+        self.unlink(slot);
+        if tick_of(self.timer(slot).deadline) < now_tick {
+            self.link(slot, FIRED);
+            out.push(slot);
+        } else {
+            self.place(slot);
+        }
+    }
+
+    /// Moves the time to the next bucket in use and opens it; false if it lies in the future.
+    fn open_next(&mut self, now_tick: u64) -> bool {
+        for level in 0..LEVELS {
+            if self.occupied[level] == 0 {
+                continue;
+            }
+            let index = self.occupied[level].trailing_zeros() as u64;
+            let shift = BUCKET_BITS * level as u32;
+            let base = self.tick >> (shift + BUCKET_BITS) << (shift + BUCKET_BITS);
+            let start = base + (index << shift);
+            // A bucket of level 0 is over when its tick is; one above is sorted when it begins.
+            if start > now_tick || (level == 0 && start == now_tick) {
+                return false;
+            }
+            assert!(start >= self.tick, "no bucket in use lies in the past");
+            self.tick = start;
+            self.reopen(level * BUCKETS + index as usize);
+            return true;
+        }
+        self.open_far(now_tick)
+    }
+
+    /// With all levels empty, the far list is sorted once when a new span of 8.7 years begins.
+    fn open_far(&mut self, now_tick: u64) -> bool {
+        if self.heads[FAR] == NIL || now_tick >> SPAN_BITS == self.tick >> SPAN_BITS {
+            return false;
+        }
+        self.tick = now_tick >> SPAN_BITS << SPAN_BITS;
+        self.reopen(FAR);
+        true
+    }
+
+    /// Renames a whole list to the open one, which is empty.
+    fn reopen(&mut self, list: usize) {
+        assert!(self.heads[OPEN] == NIL, "one bucket is open at a time");
+        let head = self.heads[list];
+        if head != NIL {
+            self.timer_mut(head).prev = HEAD | OPEN as u32;
+        }
+        self.heads[OPEN] = head;
+        self.emptied(list);
+    }
+
+    /// Links a timer into the bucket of its deadline, as seen from the wheel's tick.
+    fn place(&mut self, slot: Slot) {
+        let tick = tick_of(self.timer(slot).deadline).max(self.tick);
+        let differing = 63 - ((tick ^ self.tick) | 1).leading_zeros();
+        let level = (differing / BUCKET_BITS) as usize;
+        if level >= LEVELS {
+            self.link(slot, FAR);
+            return;
+        }
+        let index = (tick >> (BUCKET_BITS * level as u32)) as usize % BUCKETS;
+        self.link(slot, level * BUCKETS + index);
+        self.occupied[level] |= 1 << index;
+    }
+
+    fn link(&mut self, slot: Slot, list: usize) {
+        let next = self.heads[list];
+        if next != NIL {
+            self.timer_mut(next).prev = slot;
+        }
+        let timer = self.timer_mut(slot);
+        timer.prev = HEAD | list as u32;
+        timer.next = next;
+        self.heads[list] = slot;
+    }
+
+    fn unlink(&mut self, slot: Slot) {
+        let Timer { prev, next, .. } = *self.timer(slot);
+        assert!(prev != NIL, "only an armed timer is linked");
+        if next != NIL {
+            self.timer_mut(next).prev = prev;
+        }
+        if prev & HEAD == 0 {
+            self.timer_mut(prev).next = next;
+        } else {
+            let list = (prev & !HEAD) as usize;
+            self.heads[list] = next;
+            if next == NIL {
+                self.emptied(list);
+            }
+        }
+        self.timer_mut(slot).prev = NIL;
+    }
+
+    fn emptied(&mut self, list: usize) {
+        self.heads[list] = NIL;
+        if list < FAR {
+            self.occupied[list / BUCKETS] &= !(1 << (list % BUCKETS));
+        }
+    }
+
+    fn allocate(&mut self, slot: Slot) {
+        let chunk = slot as usize / CHUNK_LEN;
+        if chunk >= self.chunks.len() {
+            self.chunks.resize_with(chunk + 1, || None);
+        }
+        self.chunks[chunk].get_or_insert_with(|| Box::new([UNARMED; CHUNK_LEN]));
+    }
+
+    fn timer(&self, slot: Slot) -> &Timer {
+        let chunk = self.chunks[slot as usize / CHUNK_LEN].as_ref();
+        &chunk.expect("a linked slot has a timer")[slot as usize % CHUNK_LEN]
+    }
+
+    fn timer_mut(&mut self, slot: Slot) -> &mut Timer {
+        let chunk = self.chunks[slot as usize / CHUNK_LEN].as_mut();
+        &mut chunk.expect("a linked slot has a timer")[slot as usize % CHUNK_LEN]
+    }
+
+    /// Asserts that each armed timer is in exactly one list, the right one, and counted.
+    pub(crate) fn check(&self) {
+        let mut linked = 0;
+        for list in 0..LISTS {
+            let mut expected_prev = HEAD | list as u32;
+            let mut at = self.heads[list];
+            while at != NIL {
+                let timer = self.timer(at);
+                assert_eq!(timer.prev, expected_prev, "the links of timer {at} agree");
+                self.check_place(list, timer.deadline);
+                expected_prev = at;
+                at = timer.next;
+                linked += 1;
+                assert!(linked <= self.armed, "no timer is linked twice");
+            }
+            if list < FAR {
+                let bit = self.occupied[list / BUCKETS] >> (list % BUCKETS) & 1;
+                assert_eq!(bit == 1, self.heads[list] != NIL, "the bitmap agrees with bucket {list}");
+            }
+        }
+        assert_eq!(linked, self.armed, "each armed timer is linked");
+    }
+
+    fn check_place(&self, list: usize, deadline: UnixMillis) {
+        if list >= FAR {
+            return;
+        }
+        let shift = BUCKET_BITS * (list / BUCKETS) as u32;
+        let tick = tick_of(deadline).max(self.tick);
+        assert_eq!((tick >> shift) as usize % BUCKETS, list % BUCKETS, "a timer is in its bucket");
+        assert_eq!(tick >> shift >> BUCKET_BITS, self.tick >> shift >> BUCKET_BITS, "and in its level");
+    }
+}
+
+fn tick_of(time: UnixMillis) -> u64 {
+    time.0 >> TICK_BITS
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TICK: u64 = 1 << TICK_BITS;
+
+    fn due(wheel: &mut Wheel, now: u64) -> Vec<Slot> {
+        let mut out = Vec::new();
+        while wheel.due(UnixMillis(now), 1000, &mut out) {}
+        out
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Set(Slot, u64),
+        Clear(Slot),
+        /// Time passes; so many units of work; are the named ones removed.
+        Due(u64, usize, bool),
+    }
+
+    /// Spans of every magnitude, so that every level is met.
+    fn span() -> impl Strategy<Value = u64> {
+        (0u32..42, any::<u64>()).prop_map(|(bits, n)| n & ((1 << bits) - 1))
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0u32..600, span()).prop_map(|(slot, span)| Step::Set(slot, span)),
+            1 => (0u32..600).prop_map(Step::Clear),
+            3 => (span(), 0usize..40, prop::bool::weighted(0.9)).prop_map(|(s, b, r)| Step::Due(s, b, r)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn it_names_what_a_sorted_map_would_name(
+            start in prop_oneof![Just(0u64), Just(1_790_000_000_000)],
+            steps in proptest::collection::vec(step(), 1..200),
+        ) {
+            let (mut wheel, mut model, mut now) = (Wheel::new(), BTreeMap::new(), start);
+            for step in steps {
+                match step {
+                    // Some deadlines are in the past.
+                    Step::Set(slot, span) => {
+                        let deadline = (now + span).saturating_sub(1000);
+                        wheel.set(slot, UnixMillis(deadline));
+                        model.insert(slot, (deadline, now));
+                    }
+                    Step::Clear(slot) => {
+                        wheel.clear(slot);
+                        model.remove(&slot);
+                    }
+                    Step::Due(span, budget, remove) => {
+                        now += span;
+                        let mut named = Vec::new();
+                        let more = wheel.due(UnixMillis(now), budget, &mut named);
+                        prop_assert!(named.len() <= budget);
+                        for slot in &named {
+                            prop_assert!(model[slot].0 <= now, "named before its deadline");
+                        }
+                        let names: BTreeSet<_> = named.iter().copied().collect();
+                        prop_assert_eq!(names.len(), named.len(), "nothing is named twice in a call");
+                        for slot in named.into_iter().filter(|_| remove) {
+                            wheel.clear(slot);
+                            model.remove(&slot);
+                        }
+                        if !more && remove {
+                            let late = model.iter().find(|&(_, &(deadline, set))| deadline.max(set) + TICK <= now);
+                            prop_assert_eq!(late, None, "nothing is forgotten");
+                        }
+                    }
+                }
+                wheel.check();
+                prop_assert_eq!(wheel.len(), model.len());
+                for (&slot, &(deadline, _)) in &model {
+                    prop_assert_eq!(wheel.deadline(slot), Some(UnixMillis(deadline)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_deadline_that_has_not_passed_is_never_named() {
+        let mut wheel = Wheel::new();
+        wheel.set(0, UnixMillis(10 * TICK + 7));
+        assert!(due(&mut wheel, 10 * TICK + 6).is_empty());
+        assert!(due(&mut wheel, 11 * TICK - 1).is_empty());
+        assert_eq!(due(&mut wheel, 11 * TICK), [0]);
+    }
+
+    #[test]
+    fn a_deadline_moved_often_leaves_one_timer() {
+        let mut wheel = Wheel::new();
+        (0..100_000).for_each(|i| wheel.set(3, UnixMillis(i * 50)));
+        assert_eq!(wheel.len(), 1);
+        assert!(due(&mut wheel, 99_999 * 50).is_empty());
+        wheel.check();
+    }
+
+    #[test]
+    fn what_is_named_and_not_removed_is_named_again() {
+        let mut wheel = Wheel::new();
+        wheel.set(5, UnixMillis(1));
+        assert_eq!(due(&mut wheel, 10_000), [5]);
+        assert_eq!(due(&mut wheel, 10_000), [5]);
+        wheel.set(5, UnixMillis(20_000));
+        assert!(due(&mut wheel, 15_000).is_empty());
+        assert_eq!(due(&mut wheel, 30_000), [5]);
+    }
+
+    #[test]
+    fn the_rest_of_a_large_bucket_comes_with_the_next_calls() {
+        let mut wheel = Wheel::new();
+        (0..1000).for_each(|slot| wheel.set(slot, UnixMillis(1)));
+        let mut named = BTreeSet::new();
+        let mut calls = 0;
+        loop {
+            let mut out = Vec::new();
+            let more = wheel.due(UnixMillis(10_000), 100, &mut out);
+            calls += 1;
+            for slot in out {
+                wheel.clear(slot);
+                named.insert(slot);
+            }
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(named.len(), 1000);
+        assert!(calls <= 12, "{calls}");
+    }
+
+    #[test]
+    fn a_jump_of_a_hundred_years_is_a_few_steps() {
+        let mut wheel = Wheel::new();
+        let year = 365 * 24 * 3600 * 1000;
+        for slot in 0..100 {
+            wheel.set(slot, UnixMillis(u64::from(slot) * year));
+        }
+        let mut out = Vec::new();
+        assert!(!wheel.due(UnixMillis(100 * year), 400, &mut out));
+        assert_eq!(out.len(), 100);
+    }
+}

@@ -1,0 +1,49 @@
+//! The storage engine of emberkeep: a cache in memory that is as durable as its log.
+//!
+//! [`Engine`] is the whole of it: open a directory, get, put, scan, close. Every write is
+//! appended to a checksummed write-ahead log and acknowledged when it has reached the level that
+//! was asked for; a restart, after whatever kind of stop, finds exactly a prefix of that log, at
+//! least as long as what was acknowledged on the disk.
+//!
+//! It knows nothing of HTTP, of protocols or of async runtimes: a [`Commit`] is a plain future
+//! and can be waited for by a thread. Imports point down:
+//!
+//! ```text
+//! engine                                the public handle
+//! wal  snapshot  manifest | index  evict   the two halves do not know each other
+//! format                                bytes in, values out
+//! vfs  clock  random  watermark  halt   the seams
+//! lsn  error  settings
+//! ```
+
+pub mod clock;
+pub mod engine;
+pub mod error;
+pub mod evict;
+pub mod format;
+pub mod halt;
+pub mod index;
+pub mod lsn;
+pub mod manifest;
+pub mod random;
+pub mod settings;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
+pub mod snapshot;
+mod sync;
+pub mod vfs;
+pub mod wal;
+pub mod watermark;
+
+pub use crate::{
+    clock::{Clock, SystemClock, UnixMillis},
+    engine::{
+        Action, ActionOutcome, Background, BatchOp, BatchOutcome, CheckpointReport, Commit, Committed,
+        Components, Condition, Cursor, DeleteOutcome, Engine, Entry, Expiry, Gate, Incr, IncrOutcome,
+        Progress, PutOutcome, Ready, RecoveryReport, ScanPage, Stats, TouchOutcome, Value, Write,
+    },
+    error::{Error, ErrorKind, Result},
+    format::op::Key,
+    lsn::Lsn,
+    settings::{Eviction, Fsync, Level, Settings},
+};

@@ -1,0 +1,175 @@
+//! The MANIFEST on disk: two preallocated files with the same content, overwritten in place one
+//! after the other.
+//!
+//! A power cut can spoil at most the one that is being written; the other is whole. Nothing is
+//! deleted while either of them names it, because both are written before anything is pruned.
+//! Overwriting in place needs no free space, so a full disk never stops a start.
+
+use std::{
+    io::IoSlice,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    format::{
+        Defect,
+        file_name::{MANIFESTS, TMP},
+        manifest::{MANIFEST_BODY_MAX, Manifest},
+    },
+    vfs::{File, OpenMode, Vfs, read_exact_at, write_all_at},
+};
+
+/// Both files begin with this length: room for over a thousand segments.
+const FILE_LEN: u64 = 64 << 10;
+
+/// The MANIFEST of an open data directory.
+#[derive(Debug)]
+pub struct ManifestStore {
+    files: [Arc<dyn File>; 2],
+    data_dir: PathBuf,
+    /// Which of the files was written last: it is whole.
+    newest: usize,
+    generation: u64,
+    current: Manifest,
+}
+
+/// What [`ManifestStore::load`] found.
+#[derive(Debug)]
+pub enum Loaded {
+    /// No MANIFEST was ever finished here.
+    Absent,
+    /// The newest whole generation, and what was wrong with the other one.
+    Present(ManifestStore, Option<String>),
+}
+
+impl ManifestStore {
+    /// Reads the newest whole generation.
+    ///
+    /// # Errors
+    /// `Corrupt` if there are files and none is whole; `Unsupported` for a newer format; `Io`.
+    pub fn load(vfs: &dyn Vfs, data_dir: &Path) -> Result<Loaded> {
+        let mut best: Option<(usize, (u64, Manifest))> = None;
+        let mut wrong = None;
+        let mut present = 0;
+        for (slot, name) in MANIFESTS.into_iter().enumerate() {
+            let path = data_dir.join(name);
+            match read(vfs, &path)? {
+                None => wrong = Some(format!("{name} is missing")),
+                Some(Err(defect @ (Defect::Version(_) | Defect::Unknown))) => {
+                    let what = format!("{name}: {defect}; this data directory belongs to a newer version");
+                    return Err(Error::new(ErrorKind::Unsupported, what));
+                }
+                Some(Err(defect)) => {
+                    present += 1;
+                    wrong = Some(format!("{name}: {defect}"));
+                }
+                Some(Ok(found)) => {
+                    present += 1;
+                    if best.as_ref().is_none_or(|(_, (generation, _))| *generation < found.0) {
+                        best = Some((slot, found));
+                    }
+                }
+            }
+        }
+        match (best, present) {
+            (Some((newest, (generation, current))), _) => {
+                let store = Self::open(vfs, data_dir, newest, generation, current)?;
+                Ok(Loaded::Present(store, wrong))
+            }
+            (None, 0) => Ok(Loaded::Absent),
+            (None, _) => {
+                let what = wrong.unwrap_or_default();
+                Err(Error::corrupt(
+                    data_dir.join(MANIFESTS[0]),
+                    0,
+                    format!("no generation of the MANIFEST is whole: {what}"),
+                ))
+            }
+        }
+    }
+
+    /// Creates both files with this content. Durable when it returns; a power cut before leaves
+    /// nothing, or one of them, under its name.
+    ///
+    /// # Errors
+    /// `Io` or `Full`.
+    pub fn create(vfs: &dyn Vfs, data_dir: &Path, manifest: Manifest) -> Result<ManifestStore> {
+        Self::open(vfs, data_dir, 0, 1, manifest)
+    }
+
+    fn open(
+        vfs: &dyn Vfs,
+        data_dir: &Path,
+        newest: usize,
+        generation: u64,
+        current: Manifest,
+    ) -> Result<ManifestStore> {
+        let open = |name: &str| {
+            let path = data_dir.join(name);
+            match vfs.open(&path, OpenMode::ReadWrite) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                    create_one(vfs, data_dir, &path, &current.encode(generation))?;
+                    vfs.open(&path, OpenMode::ReadWrite)
+                }
+                outcome => outcome,
+            }
+        };
+        let failed = |e| Error::io(format!("cannot open the MANIFEST dir={}", data_dir.display()), e);
+        let files = [open(MANIFESTS[0]).map_err(failed)?, open(MANIFESTS[1]).map_err(failed)?];
+        Ok(ManifestStore { files, data_dir: data_dir.to_owned(), newest, generation, current })
+    }
+
+    /// What the data directory is.
+    pub fn current(&self) -> &Manifest {
+        &self.current
+    }
+
+    /// Writes the content to both files. When it returns, both are durable, and what neither of
+    /// them names may be deleted. If the power fails in between, the newer whole one counts.
+    ///
+    /// # Errors
+    /// `Io`: it is unknown which content a start would find. The caller must stop.
+    pub fn commit(&mut self, manifest: Manifest) -> Result<()> {
+        // The one that may be torn goes first, so that a whole one is always there.
+        for slot in [1 - self.newest, self.newest] {
+            self.generation += 1;
+            let bytes = manifest.encode(self.generation);
+            let file = &*self.files[slot];
+            write_all_at(file, 0, &mut [IoSlice::new(&bytes)]).and_then(|()| file.sync_data()).map_err(
+                |e| Error::io(format!("cannot write the MANIFEST dir={}", self.data_dir.display()), e),
+            )?;
+        }
+        self.current = manifest;
+        Ok(())
+    }
+}
+
+fn read(vfs: &dyn Vfs, path: &Path) -> Result<Option<Result<(u64, Manifest), Defect>>> {
+    let failed = |e| Error::io(format!("cannot read the MANIFEST file={}", path.display()), e);
+    let file = match vfs.open(path, OpenMode::Read) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        outcome => outcome.map_err(failed)?,
+    };
+    let len = file.len().map_err(failed)?.min(MANIFEST_BODY_MAX as u64 + 4096);
+    let mut bytes = vec![0; len as usize];
+    read_exact_at(&*file, 0, &mut bytes).map_err(failed)?;
+    Ok(Some(Manifest::decode(&bytes)))
+}
+
+/// A file gets its name only when it is whole: a torn MANIFEST at birth would look like rot.
+fn create_one(vfs: &dyn Vfs, data_dir: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let unfinished = path.with_extension(&TMP[1..]);
+    match vfs.remove_file(&unfinished) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let file = vfs.open(&unfinished, OpenMode::CreateNew)?;
+    let mut whole = bytes.to_vec();
+    whole.resize(FILE_LEN.max(bytes.len() as u64) as usize, 0);
+    write_all_at(&*file, 0, &mut [IoSlice::new(&whole)])?;
+    file.sync_data()?;
+    vfs.rename(&unfinished, path)?;
+    vfs.sync_dir(data_dir)
+}

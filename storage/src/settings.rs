@@ -1,0 +1,169 @@
+//! Settings are data: what an operator can decide, each with its unit, default and consequence.
+//! What a program brings along (disk, clock, randomness) are [`Components`](crate::Components).
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Result},
+    format::op::{KEY_LEN_MAX, VALUE_LEN_MAX},
+};
+
+/// When a write is acknowledged, unless the request asks for another [`Level`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fsync {
+    /// After its bytes are on the disk. Nothing acknowledged or observed is lost, whatever stops.
+    #[default]
+    Always,
+    /// After the operating system has its bytes; a sync follows within `fsync_interval`. A killed
+    /// process loses nothing; a power cut loses at most two intervals of acknowledged writes.
+    Interval,
+    /// After the operating system has its bytes; it decides when they reach the disk. A killed
+    /// process loses nothing.
+    Never,
+}
+
+/// How far a write has come. Each level includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// In the order of the log and in the index of this process.
+    Memory,
+    /// Handed to the operating system: survives a kill of the process.
+    Os,
+    /// On the disk: survives a power cut.
+    Disk,
+}
+
+impl Fsync {
+    /// The level at which this mode acknowledges.
+    pub fn level(self) -> Level {
+        match self {
+            Fsync::Always => Level::Disk,
+            Fsync::Interval | Fsync::Never => Level::Os,
+        }
+    }
+}
+
+/// Who leaves when the cache is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Eviction {
+    /// S3-FIFO (Yang et al., SOSP 2023): a small and a main FIFO queue and a ghost queue.
+    #[default]
+    S3Fifo,
+    /// The least recently used.
+    Lru,
+}
+
+/// What an operator can decide. [`Settings::new`] gives the defaults.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where the data lives. Created if it does not exist (its parent must).
+    pub data_dir: PathBuf,
+    /// When a write is acknowledged. Default `always`.
+    pub fsync: Fsync,
+    /// Time between syncs in `interval` mode. Default 100 ms; 1 ms to 60 s.
+    pub fsync_interval: Duration,
+    /// Whether a request may ask for less than `fsync` gives. Default no.
+    pub allow_downgrade: bool,
+    /// Bytes that entries may occupy, overhead included; above, entries are evicted.
+    /// `None`: no limit. Default 1 GiB; at least 64 KiB.
+    pub max_bytes: Option<u64>,
+    /// Number of entries; above, entries are evicted. `None` (the default): no limit. At least 1.
+    pub max_items: Option<u64>,
+    /// Who leaves when the cache is full. Default `s3fifo`.
+    pub eviction: Eviction,
+    /// Longest key in bytes. Default 4,096; 1 to 16,384.
+    pub max_key_bytes: usize,
+    /// Longest value in bytes. Default 16 MiB; at most 512 MiB.
+    pub max_value_bytes: usize,
+    /// Size of a log file. Four of them are kept prepared, so this is real disk space.
+    /// Default 64 MiB; 16 KiB to 1 GiB.
+    pub segment_bytes: u64,
+    /// Log bytes that may wait for the disk; above, writes are refused as overloaded.
+    /// Default 16 MiB; at least 4 KiB.
+    pub staging_bytes: u64,
+    /// A snapshot is taken after this many bytes of log, or after as many as the last snapshot
+    /// had if that is more. Bounds the time of a restart. Default 256 MiB; at least one segment.
+    pub checkpoint_bytes: u64,
+    /// Bytes per second that a snapshot may write. Default 256 MiB; at least 1 MiB.
+    pub checkpoint_bytes_per_sec: u64,
+    /// Lock partitions of the index, a power of two. `None` (the default): 64 or eight per core,
+    /// fewer for a small `max_items`.
+    pub stripes: Option<usize>,
+}
+
+impl Settings {
+    /// The defaults, with the data in `data_dir`.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Settings {
+            data_dir: data_dir.into(),
+            fsync: Fsync::Always,
+            fsync_interval: Duration::from_millis(100),
+            allow_downgrade: false,
+            max_bytes: Some(1 << 30),
+            max_items: None,
+            eviction: Eviction::S3Fifo,
+            max_key_bytes: 4096,
+            max_value_bytes: 16 << 20,
+            segment_bytes: 64 << 20,
+            staging_bytes: 16 << 20,
+            checkpoint_bytes: 256 << 20,
+            checkpoint_bytes_per_sec: 256 << 20,
+            stripes: None,
+        }
+    }
+
+    /// Checks every field against its range. [`Engine::open`](crate::Engine::open) does it too.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the first field that is out of range and what would be right.
+    pub fn validate(&self) -> Result<()> {
+        within("fsync_interval_ms", self.fsync_interval.as_millis() as u64, 1, 60_000)?;
+        within("max_bytes", self.max_bytes.unwrap_or(u64::MAX), 64 << 10, u64::MAX)?;
+        within("max_items", self.max_items.unwrap_or(u64::MAX), 1, u64::MAX)?;
+        within("max_key_bytes", self.max_key_bytes as u64, 1, KEY_LEN_MAX as u64)?;
+        within("max_value_bytes", self.max_value_bytes as u64, 1, VALUE_LEN_MAX as u64)?;
+        within("segment_bytes", self.segment_bytes, 16 << 10, 1 << 30)?;
+        within("staging_bytes", self.staging_bytes, 4 << 10, 1 << 30)?;
+        within("checkpoint_bytes", self.checkpoint_bytes, self.segment_bytes, u64::MAX)?;
+        within("checkpoint_bytes_per_sec", self.checkpoint_bytes_per_sec, 1 << 20, u64::MAX)?;
+        match self.stripes {
+            Some(n) if !n.is_power_of_two() || n > 1 << 16 => {
+                Err(Error::invalid(format!("stripes must be a power of two up to 65536, got={n}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn within(name: &str, value: u64, min: u64, max: u64) -> Result<()> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    let range = if max == u64::MAX { format!("at least {min}") } else { format!("from {min} to {max}") };
+    Err(Error::invalid(format!("{name} must be {range}, got={value}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        Settings::new("x").validate().unwrap();
+    }
+
+    #[test]
+    fn an_error_names_the_field_and_what_would_be_right() {
+        let settings = Settings { segment_bytes: 1, ..Settings::new("x") };
+        let error = settings.validate().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert_eq!(error.to_string(), "segment_bytes must be from 16384 to 1073741824, got=1");
+    }
+}

@@ -1,0 +1,242 @@
+//! Group commit: many writers, one sync.
+//!
+//! Each turn takes whatever has gathered in the staging buffer, writes it in one call, moves
+//! `written`, syncs once if anybody waits for the disk, and moves `durable`. While the sync runs
+//! the next group gathers, so groups grow with the load.
+//!
+//! After a crash a group is whole or its torn part is cut by `recover`; nobody was told that it
+//! was durable. A failed write or sync raises [`Halt`](crate::halt::Halt).
+//!
+//! In `interval` mode somebody else calls [`OnDisk::sync`] by the clock, while this goes on
+//! writing; the window that a power cut may lose is enforced here, before the acknowledgement.
+
+use std::{io::IoSlice, sync::Arc, time::Duration};
+
+use crate::{
+    error::{Error, Result},
+    format::segment::SegmentHeader,
+    lsn::{LogPosition, Lsn},
+    settings::Fsync,
+    sync::{Mutex, Ordering},
+    vfs::{File, write_all_at},
+    wal::{
+        Config, Shared, Tail,
+        preparer::Preparer,
+        segment,
+        staging::{Gather, Part, Staging},
+    },
+};
+
+/// A group gathers for at most this share of a sync …
+const GATHER_SHARE: u32 = 8;
+/// … and never longer than this.
+const GATHER_MAX: Duration = Duration::from_micros(500);
+/// Un-synced bytes at which `interval` mode syncs before it acknowledges more.
+const UNSYNCED_BYTES_MAX: u64 = 64 << 20;
+
+/// What the operating system has, and what the disk has.
+#[derive(Debug)]
+pub(crate) struct OnDisk {
+    state: Mutex<OnDiskState>,
+}
+
+#[derive(Debug)]
+struct OnDiskState {
+    file: Option<Arc<dyn File>>,
+    written: Lsn,
+    written_to: LogPosition,
+    durable_to: LogPosition,
+    unsynced_bytes: u64,
+    /// When the first acknowledged byte was written that no finished or running sync covers …
+    oldest: Option<Duration>,
+    /// … and the first one that the running sync covers.
+    oldest_in_sync: Option<Duration>,
+}
+
+impl OnDisk {
+    pub(crate) fn new(tail: Tail) -> OnDisk {
+        let state = OnDiskState {
+            file: None,
+            written: Lsn(tail.index),
+            written_to: tail.end,
+            durable_to: tail.end,
+            unsynced_bytes: 0,
+            oldest: None,
+            oldest_in_sync: None,
+        };
+        OnDisk { state: Mutex::new(state) }
+    }
+
+    fn lock(&self) -> crate::sync::MutexGuard<'_, OnDiskState> {
+        self.state.lock().expect("nothing panics under this lock")
+    }
+
+    /// Un-synced bytes that are in the hands of the operating system.
+    pub(crate) fn unsynced_bytes(&self) -> u64 {
+        self.lock().unsynced_bytes
+    }
+
+    /// Syncs what was written before this call, and moves `durable` to it. The lock is not held
+    /// while the disk works, so that the committer can go on writing.
+    pub(crate) fn sync(&self, shared: &Shared) -> Result<()> {
+        let (file, written, written_to, bytes) = {
+            let mut s = self.lock();
+            let Some(file) = s.file.clone().filter(|_| s.durable_to < s.written_to) else { return Ok(()) };
+            s.oldest_in_sync = s.oldest_in_sync.or(s.oldest);
+            s.oldest = None;
+            (file, s.written, s.written_to, s.unsynced_bytes)
+        };
+        file.sync_data().map_err(|e| shared.halt(Error::io("cannot sync the log", e)))?;
+        shared.syncs.fetch_add(1, Ordering::Relaxed);
+        let mut s = self.lock();
+        // Unless the log has rotated meanwhile, and so has synced and counted anew.
+        if s.durable_to.segment == written_to.segment {
+            s.durable_to = s.durable_to.max(written_to);
+            s.unsynced_bytes = s.unsynced_bytes.saturating_sub(bytes);
+            s.oldest_in_sync = None;
+        }
+        drop(s);
+        // From here on these frames survive a power cut.
+        shared.written.advance(written);
+        shared.durable.advance(written);
+        Ok(())
+    }
+}
+
+/// Writes groups, one after the other.
+#[derive(Debug)]
+pub(crate) struct Committer {
+    config: Config,
+    shared: Arc<Shared>,
+    want: usize,
+    sync_time: Duration,
+}
+
+impl Committer {
+    pub(crate) fn new(config: Config, shared: Arc<Shared>) -> Committer {
+        Committer { config, shared, want: 0, sync_time: Duration::ZERO }
+    }
+
+    /// How the next group gathers: while fewer frames wait than last time, for an eighth of the
+    /// usual time of a sync.
+    pub(crate) fn gather(&self) -> Gather {
+        Gather { frames: self.want, at_most: (self.sync_time / GATHER_SHARE).min(GATHER_MAX) }
+    }
+
+    /// One turn. True if there was something to do.
+    pub(crate) fn step(&mut self, staging: &Staging, preparer: &Preparer) -> Result<bool> {
+        let Some(mut group) = staging.take() else { return Ok(false) };
+        for part in &mut group.parts {
+            self.write(part, staging, preparer)?;
+        }
+        if group.frames > 0 {
+            self.want = group.frames.max(self.want - self.want / 8);
+        }
+        self.note_written(group.last);
+        if self.window_is_full() {
+            self.timed_sync()?;
+        }
+        // A killed process loses nothing of this group from here on.
+        self.shared.written.advance(group.last);
+        if group.sync {
+            self.timed_sync()?;
+        }
+        staging.done(group);
+        Ok(true)
+    }
+
+    fn write(&mut self, part: &mut Part, staging: &Staging, preparer: &Preparer) -> Result<()> {
+        if let Some((header, capacity)) = part.begins.take() {
+            self.rotate(&header, capacity, preparer)?;
+        }
+        let (file, durable_to) = {
+            let s = self.shared.on_disk.lock();
+            (s.file.clone().expect("the first part begins a segment"), s.durable_to)
+        };
+        let mark = staging.mark_frame(part.mark, durable_to);
+        part.bytes[..mark.len()].copy_from_slice(&mark);
+        write_all_at(&*file, part.at.offset, &mut slices(part)).map_err(|e| {
+            self.shared.halt(Error::io(format!("cannot write the log segment={}", part.at.segment), e))
+        })?;
+        let mut s = self.shared.on_disk.lock();
+        s.written_to = LogPosition { offset: part.at.offset + part.len, ..part.at };
+        s.unsynced_bytes += part.len;
+        Ok(())
+    }
+
+    /// Seals the active segment and begins the next. Un-synced bytes never span two segments: if
+    /// the power fails anywhere in here, all that is in the old one is there.
+    fn rotate(&mut self, header: &SegmentHeader, capacity: u64, preparer: &Preparer) -> Result<()> {
+        let old = self.shared.on_disk.lock().file.clone();
+        if let Some(old) = old {
+            segment::seal(&*old, header.prev_end).map_err(|e| self.shared.halt(e))?;
+            let mut s = self.shared.on_disk.lock();
+            s.durable_to = s.written_to;
+            s.written = Lsn(header.prev_index);
+            s.unsynced_bytes = 0;
+            s.oldest = None;
+            s.oldest_in_sync = None;
+            drop(s);
+            self.shared.written.advance(Lsn(header.prev_index));
+            self.shared.durable.advance(Lsn(header.prev_index));
+        }
+        let spare = preparer.take(capacity);
+        let file = segment::activate(&*self.config.vfs, &self.config.data_dir, spare, header)
+            .map_err(|e| self.shared.halt(e))?;
+        let begin = LogPosition { segment: header.first_index, offset: 0 };
+        let mut s = self.shared.on_disk.lock();
+        s.file = Some(file);
+        s.written_to = begin;
+        s.durable_to = begin;
+        Ok(())
+    }
+
+    fn note_written(&self, last: Lsn) {
+        let mut s = self.shared.on_disk.lock();
+        s.written = last;
+        if s.durable_to < s.written_to && s.oldest.is_none() {
+            s.oldest = Some(self.config.clock.monotonic());
+        }
+    }
+
+    /// `interval` mode: acknowledging this group without a sync would stretch what a power cut
+    /// can lose beyond twice the interval.
+    fn window_is_full(&self) -> bool {
+        if self.config.fsync != Fsync::Interval {
+            return false;
+        }
+        let s = self.shared.on_disk.lock();
+        let oldest = s.oldest_in_sync.or(s.oldest);
+        let age = oldest.map(|at| self.config.clock.monotonic().saturating_sub(at)).unwrap_or_default();
+        age >= 2 * self.config.fsync_interval || s.unsynced_bytes >= UNSYNCED_BYTES_MAX
+    }
+
+    fn timed_sync(&mut self) -> Result<()> {
+        let begin = self.config.clock.monotonic();
+        self.shared.on_disk.sync(&self.shared)?;
+        let took = self.config.clock.monotonic().saturating_sub(begin);
+        self.sync_time = if self.sync_time.is_zero() { took } else { (self.sync_time * 7 + took) / 8 };
+        Ok(())
+    }
+
+    /// Cuts the active segment to its exact length and syncs it.
+    pub(crate) fn seal(&mut self, end: LogPosition) -> Result<()> {
+        let file = self.shared.on_disk.lock().file.clone().expect("a started log has a segment");
+        segment::seal(&*file, end.offset).map_err(|e| self.shared.halt(e))?;
+        self.shared.durable.advance(self.shared.written.get());
+        Ok(())
+    }
+}
+
+/// The bytes of a part in the order of the disk, large values in their places.
+fn slices(part: &Part) -> Vec<IoSlice<'_>> {
+    let mut out = Vec::with_capacity(1 + 2 * part.shared.len());
+    let mut from = 0;
+    for (at, shared) in &part.shared {
+        out.push(IoSlice::new(&part.bytes[from..*at]));
+        out.push(IoSlice::new((**shared).as_ref()));
+        from = *at;
+    }
+    out.push(IoSlice::new(&part.bytes[from..]));
+    out
+}

@@ -1,0 +1,361 @@
+//! The write-ahead log: frames in segments, one committer, three cursors.
+//!
+//! An appender gets its place in the order under the lock of the staging buffer and leaves its
+//! bytes there. The committer takes whatever has gathered, writes it in one call, syncs once and
+//! moves the cursors: appended >= written >= durable, each only forward.
+//!
+//! What holds after a crash: of the frames that were handed out, a prefix is there, at least as
+//! long as `durable` was. A failed write or sync raises [`Halt`]; from then on no cursor moves.
+//!
+//! Not here: what a frame means (`engine`), its layout (`format`).
+
+pub mod committer;
+pub mod preparer;
+pub mod recover;
+pub mod scan;
+pub mod segment;
+pub mod staging;
+
+use std::{path::PathBuf, sync::Arc, task::Waker, time::Duration};
+
+use crate::{
+    clock::{Clock, UnixMillis},
+    error::{Error, ErrorKind, Result},
+    format::{
+        checksum::Salt,
+        frame::{self, Kind},
+        manifest::CleanStop,
+        payload::TermStart,
+    },
+    halt::Halt,
+    lsn::{LogPosition, Lsn},
+    settings::{Fsync, Level},
+    sync::{AtomicU64, Mutex, Ordering},
+    vfs::Vfs,
+    wal::{
+        committer::{Committer, OnDisk},
+        preparer::Preparer,
+        staging::{Body, Permit, Staging, Urgency},
+    },
+    watermark::Watermark,
+};
+
+/// What a log is made of: where it is, whose it is, and how it syncs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file system.
+    pub vfs: Arc<dyn Vfs>,
+    /// For measuring syncs.
+    pub clock: Arc<dyn Clock>,
+    /// The data directory; segments are in its `wal/`.
+    pub data_dir: PathBuf,
+    /// Which data set.
+    pub dataset_id: [u8; 16],
+    /// Seed of the frame checksums.
+    pub salt: Salt,
+    /// This run.
+    pub run_id: [u8; 16],
+    /// When writes are acknowledged.
+    pub fsync: Fsync,
+    /// Time between syncs in `interval` mode.
+    pub fsync_interval: Duration,
+    /// Size of a segment.
+    pub segment_bytes: u64,
+    /// Bytes that may wait for the committer.
+    pub staging_bytes: u64,
+    /// No threads: who waits drives the steps.
+    pub manual: bool,
+}
+
+/// Where the log continues: what recovery found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// The last replicated index, 0 for none.
+    pub index: u64,
+    /// Its header checksum, 0 for none.
+    pub crc: u32,
+    /// Its term, 0 for none.
+    pub term: u32,
+    /// Its time.
+    pub ts: UnixMillis,
+    /// Where the last segment ends exactly; the default if there is none.
+    pub end: LogPosition,
+}
+
+/// The log of one run.
+#[derive(Debug)]
+pub struct Wal {
+    pub(crate) config: Config,
+    staging: Staging,
+    committer: Mutex<Committer>,
+    preparer: Preparer,
+    shared: Arc<Shared>,
+}
+
+/// What committer, syncer and waiters share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub halt: Halt,
+    pub written: Watermark,
+    pub durable: Watermark,
+    pub on_disk: OnDisk,
+    pub syncs: AtomicU64,
+}
+
+impl Shared {
+    /// Stops the log and wakes everybody who waits for it.
+    pub(crate) fn halt(&self, cause: Error) -> Error {
+        let error = self.halt.raise(cause);
+        self.written.wake_all();
+        self.durable.wake_all();
+        error
+    }
+}
+
+impl Wal {
+    /// Continues the log behind `tail`: begins a segment and a term, and syncs the `TermStart`
+    /// alone. Afterwards the log takes frames and every frame up to `tail` counts as durable.
+    ///
+    /// # Errors
+    /// `Full` or `Io` if no segment can be prepared; `Halted` if it cannot be written.
+    pub fn start(config: Config, tail: Tail, first_index: u64, term: u32, node_id: [u8; 16]) -> Result<Wal> {
+        assert!(
+            first_index > tail.index && term > tail.term,
+            "first_index={first_index} term={term} {tail:?}"
+        );
+        let shared = Arc::new(Shared {
+            halt: Halt::default(),
+            written: Watermark::new(Lsn(tail.index)),
+            durable: Watermark::new(Lsn(tail.index)),
+            on_disk: OnDisk::new(tail),
+            syncs: AtomicU64::new(0),
+        });
+        let preparer = Preparer::adopt(&config)?;
+        let staging = Staging::new(&config, tail, term, preparer.ready());
+        let committer = Mutex::new(Committer::new(config.clone(), shared.clone()));
+        let wal = Wal { config, staging, committer, preparer, shared };
+        while wal.staging.spares() == 0 {
+            wal.prepare_step()?;
+        }
+        wal.begin_term(tail, first_index, node_id)?;
+        Ok(wal)
+    }
+
+    fn begin_term(&self, tail: Tail, first_index: u64, node_id: [u8; 16]) -> Result<()> {
+        let start = TermStart {
+            run_id: self.config.run_id,
+            node_id,
+            prev_term: u64::from(tail.term),
+            prev_index: tail.index,
+            prev_crc: tail.crc,
+        };
+        let mut payload = Vec::new();
+        start.encode(&mut payload);
+        self.staging.skip_to(first_index);
+        let mut permit = self.staging.admit(frame::disk_len(payload.len()) as u64, 0, Urgency::Recovery)?;
+        let lsn = self.staging.append(&mut permit, Kind::TermStart, Body::copied(&payload), tail.ts);
+        drop(permit);
+        self.drive_until(Level::Disk, lsn)
+    }
+
+    /// Room for one frame of up to `frame` bytes and, beside it, small ones of up to `extra`: to
+    /// be taken before any stripe is locked, so that nothing blocks and nothing fails under a lock.
+    ///
+    /// # Errors
+    /// `Overloaded` if the staging buffer or the prepared space is used up at the moment; `Full`
+    /// if the disk has no room; `Halted`; `Closed`.
+    pub fn admit(&self, frame: u64, extra: u64, urgency: Urgency) -> Result<Permit<'_>> {
+        self.shared.halt.check()?;
+        match self.staging.admit(frame, extra, urgency) {
+            Err(e) if self.config.manual && matches!(e.kind(), ErrorKind::Overloaded | ErrorKind::Full) => {
+                // Nobody else would make room.
+                self.commit_step()?;
+                while self.prepare_step().unwrap_or(false) {}
+                self.staging.admit(frame, extra, urgency)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Puts a frame into the order of the log and gives its LSN. Never blocks on I/O; the bytes
+    /// must be within the permit.
+    pub fn append(&self, permit: &mut Permit<'_>, kind: Kind, body: Body<'_>, now: UnixMillis) -> Lsn {
+        self.staging.append(permit, kind, body, now)
+    }
+
+    /// Asks for a sync that covers `lsn`.
+    pub fn request_sync(&self, lsn: Lsn) {
+        if self.shared.durable.get() < lsn {
+            self.staging.request_sync(lsn);
+        }
+    }
+
+    /// The last LSN that was handed out.
+    pub fn appended(&self) -> Lsn {
+        self.staging.appended()
+    }
+
+    /// The last LSN that this level has reached.
+    pub fn reached(&self, level: Level) -> Lsn {
+        match level {
+            Level::Memory => self.appended(),
+            Level::Os => self.shared.written.get(),
+            Level::Disk => self.shared.durable.get(),
+        }
+    }
+
+    /// Leaves a waker for `lsn` to reach `level`; false if it has. After a halt all are woken.
+    pub fn register(&self, level: Level, lsn: Lsn, waker: &Waker) -> bool {
+        match level {
+            Level::Memory => false,
+            Level::Os => self.shared.written.register(lsn, waker),
+            Level::Disk => self.shared.durable.register(lsn, waker),
+        }
+    }
+
+    /// Leaves a waker for the next time that room is made.
+    pub fn register_for_room(&self, waker: &Waker) {
+        self.staging.register_for_room(waker);
+    }
+
+    /// The chain after the last appended frame: its index and header checksum.
+    pub fn chain(&self) -> (Lsn, u32) {
+        self.staging.chain()
+    }
+
+    /// The term of this run.
+    pub fn term(&self) -> u32 {
+        self.staging.term()
+    }
+
+    /// Why the log has stopped, if it has.
+    pub fn halt(&self) -> &Halt {
+        &self.shared.halt
+    }
+
+    /// Stops the log because of an error outside it (the MANIFEST).
+    pub fn raise_halt(&self, cause: Error) -> Error {
+        self.shared.halt(cause)
+    }
+
+    /// Bytes of frames handed out in this run.
+    pub fn log_bytes(&self) -> u64 {
+        self.staging.log_bytes()
+    }
+
+    /// Syncs of this run.
+    pub fn syncs(&self) -> u64 {
+        self.shared.syncs.load(Ordering::Relaxed)
+    }
+
+    /// The disk could not take the last segment that was to be prepared.
+    pub fn disk_full(&self) -> bool {
+        self.staging.is_disk_full()
+    }
+
+    /// First index of the segment that the next frame goes to, unless it rotates.
+    pub fn active_segment(&self) -> u64 {
+        self.staging.position().segment
+    }
+
+    /// Writes and syncs, in this thread, until `lsn` has reached `level`. For runs without
+    /// threads, and for the end of a run.
+    ///
+    /// # Errors
+    /// `Halted`.
+    pub fn drive_until(&self, level: Level, lsn: Lsn) -> Result<()> {
+        if level == Level::Disk {
+            self.request_sync(lsn);
+        }
+        while self.reached(level) < lsn {
+            let progress = self.commit_step()?;
+            assert!(progress || self.reached(level) >= lsn || !self.config.manual, "nobody wrote lsn={lsn}");
+        }
+        Ok(())
+    }
+
+    /// One turn of the committer: takes what has gathered, if anything, writes it, and syncs if
+    /// somebody asked. True if there was something to do.
+    ///
+    /// # Errors
+    /// `Halted`.
+    pub fn commit_step(&self) -> Result<bool> {
+        self.shared.halt.check()?;
+        let mut committer = self.committer.lock().expect("the committer does not panic");
+        committer.step(&self.staging, &self.preparer)
+    }
+
+    /// Waits until there is something to commit, gathers, and commits it. False at the end.
+    ///
+    /// # Errors
+    /// `Halted`.
+    pub(crate) fn commit_turn(&self) -> Result<bool> {
+        let gather = self.committer.lock().expect("the committer does not panic").gather();
+        match self.staging.wait_for_work(gather) {
+            staging::Work::Group => self.commit_step().map(|_| true),
+            staging::Work::Idle => self.idle_step().map(|_| true),
+            staging::Work::Stop => Ok(false),
+        }
+    }
+
+    /// Vouches for the last group: one more Mark, synced, once everything before it is durable.
+    /// Without it a rotten last group would look like a torn one.
+    ///
+    /// # Errors
+    /// `Halted`.
+    pub fn idle_step(&self) -> Result<()> {
+        if self.config.fsync == Fsync::Never || self.reached(Level::Disk) < self.reached(Level::Os) {
+            return Ok(());
+        }
+        if self.staging.append_mark() {
+            self.commit_step()?;
+        }
+        Ok(())
+    }
+
+    /// One sync of what was written before it began; what `interval` mode does by the clock.
+    ///
+    /// # Errors
+    /// `Halted`.
+    pub fn sync_step(&self) -> Result<()> {
+        self.shared.halt.check()?;
+        self.shared.on_disk.sync(&self.shared)
+    }
+
+    /// Bytes that the operating system has and the disk may not have.
+    pub fn unsynced_bytes(&self) -> u64 {
+        self.shared.on_disk.unsynced_bytes()
+    }
+
+    /// Prepares one segment if one is missing. True if there is more to prepare.
+    ///
+    /// # Errors
+    /// `Full` or `Io`: nothing was harmed, try again later.
+    pub fn prepare_step(&self) -> Result<bool> {
+        self.preparer.step(&self.config, &self.staging)
+    }
+
+    /// Refuses frames from now on.
+    pub(crate) fn close(&self) {
+        self.staging.close();
+    }
+
+    /// Ends the committer's loop.
+    pub(crate) fn stop(&self) {
+        self.staging.stop();
+    }
+
+    /// After `close`: writes and syncs the rest and seals the segment. The log ends exactly where
+    /// the answer says.
+    ///
+    /// # Errors
+    /// `Halted`.
+    pub fn seal(&self) -> Result<CleanStop> {
+        while self.commit_step()? {}
+        let mut committer = self.committer.lock().expect("the committer does not panic");
+        let end = self.staging.position();
+        committer.seal(end)?;
+        let (last_index, last_crc) = self.staging.chain();
+        Ok(CleanStop { segment: end.segment, end: end.offset, last_index: last_index.0, last_crc })
+    }
+}

@@ -1,0 +1,457 @@
+//! Reads the log at start, and decides what is a torn tail and what is corruption.
+//!
+//! | where the first bad place is | what else is there | decision |
+//! | --- | --- | --- |
+//! | in a sealed segment | | corruption |
+//! | in the last segment, at P | a Mark of this run that knew bytes beyond P durable | corruption |
+//! | in the last segment, at P | P is before the clean end, or the sealed end in the MANIFEST | corruption |
+//! | in the last segment, at P | a published snapshot holds frames beyond P | corruption |
+//! | in the last segment, at P | none of these | torn: the log ends at P |
+//! | nowhere | zeros, or nothing, behind the last frame | the log ends there |
+//! | a frame verifies and says what we do not know | | unsupported, written by a newer version |
+//! | a segment is missing, has a wrong header, or does not continue the chain | | corruption |
+//!
+//! Corruption is never skipped: nothing is changed, and the error names file, offset and LSNs.
+//! Torn bytes are copied to `lost/` (best effort) before they are cut. After an unclean stop the
+//! valid part of the last segment is copied to a fresh file and synced before anything is
+//! served, because the page cache may show what the disk never got.
+
+use std::{
+    io::IoSlice,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    clock::UnixMillis,
+    error::{Error, ErrorKind, Result},
+    format::{
+        Defect,
+        checksum::Salt,
+        file_name::{self, LOST_DIR, TMP, WAL_DIR},
+        manifest::{Manifest, SegmentMeta},
+        payload::Payload,
+        segment::SegmentHeader,
+    },
+    lsn::{LogPosition, Lsn},
+    vfs::{File, OpenMode, Vfs, read_exact_at, write_all_at},
+    wal::{
+        Tail,
+        scan::{Bad, Chain, Scan, vouching_mark},
+    },
+};
+
+/// A torn tail of more than this is not kept whole in `lost/`.
+const LOST_LEN_MAX: usize = 16 << 20;
+
+/// What the log holds.
+#[derive(Debug)]
+pub struct Found {
+    /// The segments from the first one that is needed, all sealed.
+    pub segments: Vec<SegmentMeta>,
+    /// Where the log ends.
+    pub tail: Tail,
+    /// The index of the next frame: dense after a clean stop, else behind a gap that is larger
+    /// than what can have been lost.
+    pub next_index: u64,
+    /// The last stop was clean.
+    pub clean: bool,
+    /// Frames behind the snapshot.
+    pub frames: u64,
+    /// Bytes of segments that were read.
+    pub bytes: u64,
+    /// The latest time that the log has seen.
+    pub clock: UnixMillis,
+    /// What was behind the end, if anything.
+    pub torn: Option<Torn>,
+    last: Option<LastSegment>,
+}
+
+/// What was behind the end of the log after an unclean stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Torn {
+    /// Where the log ends.
+    pub at: LogPosition,
+    /// From there to the last byte that is not zero.
+    pub bytes: u64,
+    /// Where a copy was left.
+    pub copy: Option<PathBuf>,
+}
+
+#[derive(Debug)]
+struct LastSegment {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+/// Where the log is.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The file system.
+    pub vfs: &'a dyn Vfs,
+    /// The data directory.
+    pub data_dir: &'a Path,
+    /// What it must contain.
+    pub manifest: &'a Manifest,
+    /// Bytes that can have been handed out and never written.
+    pub staging_bytes: u64,
+}
+
+struct Segment {
+    path: PathBuf,
+    file: Arc<dyn File>,
+    len: u64,
+    header: SegmentHeader,
+}
+
+/// Reads the log behind the snapshot that the MANIFEST names, and gives every frame to `apply` in
+/// order. Changes nothing on the disk.
+///
+/// # Errors
+/// `Corrupt`, `Unsupported` or `Io`, by the table above.
+pub fn recover(
+    source: Source<'_>,
+    apply: &mut dyn FnMut(Lsn, &Payload<'_>),
+    progress: &dyn Fn(u64, u64),
+) -> Result<Found> {
+    let segments = needed_segments(source)?;
+    let Some(first) = segments.first() else { return Ok(empty()) };
+    let total = segments.iter().map(|s| s.len).sum();
+    let begin = source.manifest.snapshot.as_ref().map(|s| (s.begin, s.begin_crc)).unwrap_or_default();
+
+    let chain = Chain {
+        index: first.header.prev_index,
+        crc: first.header.prev_crc,
+        term: first.header.prev_term,
+        ..Chain::default()
+    };
+    let mut reader = SegmentReader { begin, chain, frames: 0, clock: UnixMillis(0), apply };
+    reader.check_begin(first, 0)?;
+    let mut found = Vec::new();
+    let mut bytes = 0;
+    for pair in segments.windows(2) {
+        reader.sealed(&pair[0], &pair[1].header)?;
+        found.push(SegmentMeta { first_index: pair[0].header.first_index, end: pair[1].header.prev_end });
+        bytes += pair[0].len;
+        progress(bytes, total);
+    }
+    let last = segments.last().expect("there is a first one");
+    let (content, end, bad) = reader.last(last)?;
+    progress(total, total);
+    let SegmentReader { chain, frames, clock, .. } = reader;
+
+    let end_at = LogPosition { segment: last.header.first_index, offset: end };
+    let clean = judge_end(source, last, &content, end_at, chain, bad)?;
+    let rest = &content[end as usize..];
+    let torn_len = rest.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1);
+    found.push(SegmentMeta { first_index: last.header.first_index, end });
+    // More frames than these cannot have been handed out behind the end.
+    let gap = (content.len() as u64 + source.staging_bytes) / crate::format::frame::HEADER_LEN as u64 + 1;
+    let next_index = if clean { chain.index + 1 } else { chain.index.max(last.header.first_index) + gap + 1 };
+    Ok(Found {
+        segments: found,
+        tail: Tail { index: chain.index, crc: chain.crc, term: chain.term, ts: chain.ts, end: end_at },
+        next_index,
+        clean,
+        frames,
+        bytes: total,
+        clock,
+        torn: (torn_len > 0).then(|| Torn { at: end_at, bytes: torn_len as u64, copy: None }),
+        last: (!clean).then(|| LastSegment { path: last.path.clone(), bytes: content }),
+    })
+}
+
+fn empty() -> Found {
+    let tail = Tail { index: 0, crc: 0, term: 0, ts: UnixMillis(0), end: LogPosition::default() };
+    Found {
+        segments: Vec::new(),
+        tail,
+        next_index: 1,
+        clean: true,
+        frames: 0,
+        bytes: 0,
+        clock: UnixMillis(0),
+        torn: None,
+        last: None,
+    }
+}
+
+/// The segments from the one that holds the first frame behind the snapshot, in order.
+fn needed_segments(source: Source<'_>) -> Result<Vec<Segment>> {
+    let Source { vfs, data_dir, manifest, .. } = source;
+    let dir = data_dir.join(WAL_DIR);
+    let names =
+        vfs.list(&dir).map_err(|e| Error::io(format!("cannot list the log dir={}", dir.display()), e))?;
+    let mut indexes: Vec<u64> = names.iter().filter_map(|e| file_name::parse_segment(&e.name)).collect();
+    indexes.sort_unstable();
+    let begin = manifest.snapshot.as_ref().map_or(0, |s| s.begin);
+
+    let mut needed: Vec<Segment> = Vec::new();
+    for index in indexes.into_iter().rev() {
+        let segment = open_segment(source, index)?;
+        let reaches_back = segment.header.prev_index <= begin;
+        needed.push(segment);
+        if reaches_back {
+            break;
+        }
+    }
+    needed.reverse();
+    check_against_manifest(source, &needed, begin)?;
+    Ok(needed)
+}
+
+fn open_segment(source: Source<'_>, index: u64) -> Result<Segment> {
+    let path = file_name::segment_path(source.data_dir, index);
+    let failed = |e| Error::io(format!("cannot read a log segment file={}", path.display()), e);
+    let file = source.vfs.open(&path, OpenMode::ReadWrite).map_err(failed)?;
+    let len = file.len().map_err(failed)?;
+    let mut bytes = vec![0; len.min(crate::format::segment::SEGMENT_HEADER_LEN as u64) as usize];
+    read_exact_at(&*file, 0, &mut bytes).map_err(failed)?;
+    let corrupt = |what: String| Error::corrupt(&path, 0, what);
+    // The header was durable before the segment got its name, so a bad one is never torn.
+    let header = SegmentHeader::decode(&bytes).map_err(|defect| match defect {
+        Defect::Version(_) => {
+            Error::new(ErrorKind::Unsupported, format!("log segment: {defect} file={}", path.display()))
+        }
+        defect => corrupt(format!("log segment header: {defect}")),
+    })?;
+    let ours = header.dataset_id == source.manifest.dataset_id && header.salt == Salt(source.manifest.salt);
+    if !ours {
+        return Err(corrupt("log segment of another data set".into()));
+    }
+    if header.first_index != index {
+        return Err(corrupt(format!("log segment under a wrong name, first_index={}", header.first_index)));
+    }
+    Ok(Segment { path, file, len, header })
+}
+
+fn check_against_manifest(source: Source<'_>, needed: &[Segment], begin: u64) -> Result<()> {
+    let missing = |index: u64| {
+        let path = file_name::segment_path(source.data_dir, index);
+        Error::corrupt(path, 0, "log segment is missing").with_lsns(begin + 1, u64::MAX)
+    };
+    let known = &source.manifest.segments;
+    let Some(first) = needed.first() else {
+        return known.first().map_or(Ok(()), |meta| Err(missing(meta.first_index)));
+    };
+    if first.header.prev_index > begin {
+        return Err(missing(first.header.prev_segment).with_lsns(begin + 1, first.header.prev_index));
+    }
+    for meta in known.iter().filter(|meta| meta.first_index >= first.header.first_index) {
+        let Some(segment) = needed.iter().find(|s| s.header.first_index == meta.first_index) else {
+            return Err(missing(meta.first_index));
+        };
+        if segment.len < meta.end {
+            let what = format!("log segment is too short, sealed_end={}", meta.end);
+            return Err(Error::corrupt(&segment.path, segment.len, what));
+        }
+    }
+    Ok(())
+}
+
+struct SegmentReader<'f> {
+    begin: (u64, u32),
+    chain: Chain,
+    frames: u64,
+    clock: UnixMillis,
+    apply: &'f mut dyn FnMut(Lsn, &Payload<'_>),
+}
+
+impl SegmentReader<'_> {
+    /// A sealed segment: every byte up to the end that the next one names must verify.
+    fn sealed(&mut self, segment: &Segment, next: &SegmentHeader) -> Result<()> {
+        let at_risk = |chain: Chain| (chain.index + 1, next.prev_index.max(chain.index + 1));
+        let corrupt = |offset: u64, chain: Chain, what: String| {
+            let (first, last) = at_risk(chain);
+            Error::corrupt(&segment.path, offset, what).with_lsns(first, last)
+        };
+        if next.prev_segment != segment.header.first_index {
+            let path = segment.path.with_file_name(file_name::segment(next.prev_segment));
+            return Err(Error::corrupt(path, 0, "log segment is missing")
+                .with_lsns(self.chain.index + 1, next.prev_index));
+        }
+        if segment.len != next.prev_end {
+            let what = format!(
+                "sealed log segment has a wrong length, len={} sealed_end={}",
+                segment.len, next.prev_end
+            );
+            return Err(corrupt(segment.len.min(next.prev_end), self.chain, what));
+        }
+        let bytes = segment.file.map().map_err(|e| {
+            Error::io(format!("cannot read a log segment file={}", segment.path.display()), e)
+        })?;
+        let (end, bad) = self.frames(segment, &bytes)?;
+        if let Some(bad) = bad {
+            return Err(corrupt(end, self.chain, format!("sealed log segment: {}", describe(bad))));
+        }
+        if (self.chain.index, self.chain.crc) != (next.prev_index, next.prev_crc) {
+            return Err(corrupt(end, self.chain, "the next log segment does not continue this one".into()));
+        }
+        Ok(())
+    }
+
+    /// The last segment: its bytes, where the valid frames end, and why if not at the end.
+    fn last(&mut self, segment: &Segment) -> Result<(Vec<u8>, u64, Option<Bad>)> {
+        let mut bytes = vec![0; segment.len as usize];
+        read_exact_at(&*segment.file, 0, &mut bytes).map_err(|e| {
+            Error::io(format!("cannot read a log segment file={}", segment.path.display()), e)
+        })?;
+        let (end, bad) = self.frames(segment, &bytes)?;
+        Ok((bytes, end, bad))
+    }
+
+    fn frames(&mut self, segment: &Segment, bytes: &[u8]) -> Result<(u64, Option<Bad>)> {
+        let mut scan = Scan::new(bytes, segment.header, self.chain);
+        let mut first = true;
+        let bad = loop {
+            let offset = scan.offset();
+            match scan.next() {
+                None => break None,
+                Some(Err(Bad::Unsupported(defect))) => {
+                    let what = format!(
+                        "log frame of a newer version: {defect} file={} offset={offset}",
+                        segment.path.display()
+                    );
+                    return Err(Error::new(ErrorKind::Unsupported, what));
+                }
+                Some(Err(bad)) => break Some(bad),
+                Some(Ok((frame, payload))) => {
+                    if frame.header.kind.is_replicated() {
+                        if std::mem::take(&mut first) && frame.header.index != segment.header.first_index {
+                            break Some(Bad::Chain);
+                        }
+                        self.clock = self.clock.max(frame.header.ts);
+                        self.chain = scan.chain();
+                        self.check_begin(segment, offset)?;
+                        if frame.header.index > self.begin.0 {
+                            self.frames += 1;
+                            (self.apply)(Lsn(frame.header.index), &payload);
+                        }
+                    } else if let Payload::Mark(mark) = payload {
+                        self.clock = self.clock.max(mark.wall);
+                    }
+                }
+            }
+        };
+        Ok((scan.offset(), bad))
+    }
+
+    /// Snapshot and log are of one history.
+    fn check_begin(&self, segment: &Segment, offset: u64) -> Result<()> {
+        let (begin, begin_crc) = self.begin;
+        if self.chain.index == begin && self.chain.crc != begin_crc {
+            let what = format!("the snapshot does not belong to this log, begin={begin}");
+            return Err(Error::corrupt(&segment.path, offset, what));
+        }
+        Ok(())
+    }
+}
+
+/// Torn or corrupt: see the table. True if the last stop was clean.
+fn judge_end(
+    source: Source<'_>,
+    last: &Segment,
+    content: &[u8],
+    end: LogPosition,
+    chain: Chain,
+    bad: Option<Bad>,
+) -> Result<bool> {
+    let manifest = source.manifest;
+    let corrupt = |known_last: u64, what: String| {
+        let reason = bad.map_or("the log ends too early".into(), describe);
+        let known_last = known_last.max(chain.index + 1);
+        Err(Error::corrupt(&last.path, end.offset, format!("{reason}: {what}"))
+            .with_lsns(chain.index + 1, known_last))
+    };
+    if let Some(mark) = bad.and_then(|_| vouching_mark(content, &last.header, end)) {
+        return corrupt(u64::MAX, format!("these bytes were durable, durable_to={}", mark.durable));
+    }
+    if let Some(meta) = manifest.segments.iter().find(|m| m.first_index == end.segment && m.end > end.offset)
+    {
+        return corrupt(u64::MAX, format!("this segment was sealed, end={}", meta.end));
+    }
+    if let Some(snapshot) = manifest.snapshot.as_ref().filter(|s| s.end > chain.index) {
+        return corrupt(snapshot.end, format!("a snapshot holds frames up to lsn={}", snapshot.end));
+    }
+    let Some(clean) = &manifest.clean else { return Ok(false) };
+    let clean_end = LogPosition { segment: clean.segment, offset: clean.end };
+    if end < clean_end {
+        return corrupt(clean.last_index, format!("the last stop was clean and ended at {clean_end}"));
+    }
+    if end.segment != clean.segment {
+        return Ok(false);
+    }
+    let exact = end == clean_end && content.len() as u64 == clean.end;
+    if exact && (chain.index, chain.crc) == (clean.last_index, clean.last_crc) {
+        return Ok(true);
+    }
+    corrupt(clean.last_index, format!("the log was changed after a clean stop at {clean_end}"))
+}
+
+fn describe(bad: Bad) -> String {
+    match bad {
+        Bad::Defect(defect) | Bad::Unsupported(defect) => defect.to_string(),
+        Bad::Chain => "a frame that does not belong here".into(),
+    }
+}
+
+impl Found {
+    /// After an unclean stop: keeps a copy of what is cut, and rewrites the valid part of the last
+    /// segment into a fresh file. When this returns, everything up to the end is on the disk
+    /// under its name; a power cut before leaves the old file, and the next start does it again.
+    ///
+    /// # Errors
+    /// `Io` or `Full`: the old file is untouched.
+    pub fn settle(&mut self, vfs: &dyn Vfs, data_dir: &Path) -> Result<()> {
+        let Some(last) = self.last.take() else { return Ok(()) };
+        let end = self.tail.end.offset as usize;
+        if let Some(torn) = &mut self.torn {
+            let rest = &last.bytes[end..end + torn.bytes as usize];
+            match keep_lost(vfs, data_dir, torn.at, rest) {
+                Ok(path) => torn.copy = Some(path),
+                Err(e) => tracing::warn!(error = %e, "no copy of the torn tail could be kept"),
+            }
+        }
+        copy_forward(vfs, data_dir, &last.path, &last.bytes[..end]).map_err(|e| {
+            Error::io(format!("cannot rewrite the last log segment file={}", last.path.display()), e)
+        })
+    }
+}
+
+fn keep_lost(vfs: &dyn Vfs, data_dir: &Path, at: LogPosition, bytes: &[u8]) -> std::io::Result<PathBuf> {
+    let bytes = &bytes[..bytes.len().min(LOST_LEN_MAX)];
+    let path = data_dir.join(LOST_DIR).join(format!("{:020}-{}.bin", at.segment, at.offset));
+    match vfs.remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let file = vfs.open(&path, OpenMode::CreateNew)?;
+    write_all_at(&*file, 0, &mut [IoSlice::new(bytes)])?;
+    file.sync_data()?;
+    vfs.sync_dir(&data_dir.join(LOST_DIR))?;
+    Ok(path)
+}
+
+/// Writes into a spare if there is one, so that this works on a full disk.
+fn copy_forward(vfs: &dyn Vfs, data_dir: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let dir = data_dir.join(WAL_DIR);
+    let spare =
+        vfs.list(&dir)?.into_iter().find(|e| file_name::is_spare(&e.name) && e.len >= bytes.len() as u64);
+    let (from, file) = match spare {
+        Some(spare) => {
+            let from = dir.join(spare.name);
+            let file = vfs.open(&from, OpenMode::ReadWrite)?;
+            (from, file)
+        }
+        None => {
+            let from = path.with_extension(format!("wal{TMP}"));
+            let file = vfs.open(&from, OpenMode::CreateNew)?;
+            (from, file)
+        }
+    };
+    write_all_at(&*file, 0, &mut [IoSlice::new(bytes)])?;
+    file.set_len(bytes.len() as u64)?;
+    file.sync_data()?;
+    vfs.rename(&from, path)?;
+    vfs.sync_dir(&dir)
+}

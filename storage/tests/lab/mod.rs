@@ -1,0 +1,72 @@
+//! A fixture: an engine on a simulated disk, driven by hand.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use emberkeep_storage::{
+    Background, Components, Engine, Fsync, Result, Settings, UnixMillis,
+    sim::{clock::SimClock, disk::SimDisk},
+};
+
+/// Where the data lives on the simulated disk.
+pub const DIR: &str = "/data";
+
+/// Settings with everything small, so that rotation, eviction and snapshots happen soon.
+pub fn small(fsync: Fsync) -> Settings {
+    Settings {
+        fsync,
+        segment_bytes: 16 << 10,
+        staging_bytes: 16 << 10,
+        checkpoint_bytes: 1 << 20,
+        max_key_bytes: 64,
+        max_value_bytes: 64 << 10,
+        max_bytes: None,
+        stripes: Some(4),
+        ..Settings::new(DIR)
+    }
+}
+
+/// A disk, a clock, and the engine on them.
+pub struct Lab {
+    pub disk: SimDisk,
+    pub clock: SimClock,
+    pub settings: Settings,
+}
+
+impl Lab {
+    pub fn new(settings: Settings) -> Lab {
+        Lab { disk: SimDisk::new(), clock: SimClock::at(UnixMillis(1_700_000_000_000)), settings }
+    }
+
+    pub fn on(disk: SimDisk, clock: SimClock, settings: Settings) -> Lab {
+        Lab { disk, clock, settings }
+    }
+
+    pub fn open(&self) -> Result<Engine> {
+        self.open_seeded(7)
+    }
+
+    /// Every run of a real engine has its own randomness; so has every run here.
+    pub fn open_seeded(&self, seed: u64) -> Result<Engine> {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.disk.op_count().to_le_bytes());
+        let components = Components {
+            vfs: Arc::new(self.disk.clone()),
+            clock: Arc::new(self.clock.clone()),
+            seed: bytes,
+            background: Background::Manual,
+        };
+        Engine::open(self.settings.clone(), components)
+    }
+
+    pub fn pass(&self, span: Duration) {
+        self.clock.advance(span);
+    }
+
+    pub fn files(&self, dir: &str) -> Vec<(String, u64)> {
+        let dir = Path::new(DIR).join(dir);
+        let tree = self.disk.tree();
+        let inside = tree.into_iter().filter(|(path, _)| path.starts_with(&dir));
+        inside.map(|(path, len)| (path.file_name().unwrap().to_string_lossy().into_owned(), len)).collect()
+    }
+}

@@ -1,0 +1,4 @@
+//! Integration tests of the engine on the simulated disk.
+
+mod basics;
+mod lab;
