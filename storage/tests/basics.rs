@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use emberkeep_storage::{
-    Action, ActionOutcome, BatchOp, BatchOutcome, Condition, Cursor, DeleteOutcome, Engine, ErrorKind, Expiry, Fsync,
-    Incr, IncrOutcome, Key, Level, PutOutcome, Settings, TouchOutcome, Write,
+    Action, ActionOutcome, BatchOp, BatchOutcome, Condition, Cursor, DeleteOutcome, Engine, ErrorKind,
+    Expiry, Fsync, Incr, IncrOutcome, Key, Level, PutOutcome, Settings, TouchOutcome, Write,
 };
 
 use crate::lab::{Lab, small};
@@ -90,7 +90,9 @@ fn an_entry_is_gone_at_its_deadline_and_a_touch_moves_it() {
 fn a_counter_counts_and_says_when_it_cannot() {
     let lab = Lab::new(small(Fsync::Always));
     let engine = lab.open().unwrap();
-    let incr = |key: &str, by| engine.incr(key, by, Incr { initial: 10, ..Incr::default() }).unwrap().wait().unwrap().outcome;
+    let incr = |key: &str, by| {
+        engine.incr(key, by, Incr { initial: 10, ..Incr::default() }).unwrap().wait().unwrap().outcome
+    };
     assert_eq!(incr("n", 5), IncrOutcome::Value(15));
     assert_eq!(incr("n", -20), IncrOutcome::Value(-5));
     assert_eq!(value(&engine, "n"), Some(b"-5".to_vec()));
@@ -125,7 +127,10 @@ fn a_batch_is_all_or_nothing_and_later_steps_see_earlier_ones() {
     engine.check();
     drop(engine);
     let engine = lab.open().unwrap();
-    assert_eq!((value(&engine, "a"), value(&engine, "b"), value(&engine, "c")), (Some(b"5".to_vec()), None, None));
+    assert_eq!(
+        (value(&engine, "a"), value(&engine, "b"), value(&engine, "c")),
+        (Some(b"5".to_vec()), None, None)
+    );
 }
 
 #[test]
@@ -179,10 +184,12 @@ fn the_cache_stays_within_its_limits() {
     }
     assert!(engine.stats().evictions > 1900);
     engine.check();
-    let before: Vec<_> = (0..2000).filter(|i| engine.peek(format!("key-{i}").as_str()).wait().unwrap().is_some()).collect();
+    let before: Vec<_> =
+        (0..2000).filter(|i| engine.peek(format!("key-{i}").as_str()).wait().unwrap().is_some()).collect();
     drop(engine);
     let engine = lab.open().unwrap();
-    let after: Vec<_> = (0..2000).filter(|i| engine.peek(format!("key-{i}").as_str()).wait().unwrap().is_some()).collect();
+    let after: Vec<_> =
+        (0..2000).filter(|i| engine.peek(format!("key-{i}").as_str()).wait().unwrap().is_some()).collect();
     assert_eq!(before, after, "what was evicted does not come back, and nothing else is gone");
 }
 
@@ -243,7 +250,9 @@ fn bad_input_is_refused_with_a_message_that_says_what_would_be_right() {
     assert_eq!(refused(b"", Write::new(b"v")), "the key is empty");
     assert_eq!(refused(&[1; 65], Write::new(b"v")), "the key is too long, len=65 max=64");
     assert!(refused(b"k", Write::new(&vec![0; 70_000])).contains("max=65536"));
-    assert!(refused(b"k", Write { content_type: Some("a\nb"), ..Write::new(b"v") }).contains("visible ASCII"));
+    assert!(
+        refused(b"k", Write { content_type: Some("a\nb"), ..Write::new(b"v") }).contains("visible ASCII")
+    );
     assert!(refused(b"k", Write { level: Some(Level::Os), ..Write::new(b"v") }).contains("allows no less"));
     assert_eq!(engine.stats().items, 0);
 }

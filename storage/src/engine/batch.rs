@@ -21,7 +21,7 @@ use crate::{
     },
     error::{Error, ErrorKind, Result},
     format::{
-        frame::Kind,
+        frame::{self, Kind},
         op::{CONTENT_TYPE_LEN_MAX, Key, Op},
         payload::encode_txn,
     },
@@ -75,13 +75,12 @@ struct KeyState<'a> {
 
 impl Core {
     fn batch(&self, ops: &[BatchOp<'_>], level: Option<Level>) -> Result<Commit<BatchOutcome>> {
-        let bytes = self.check_batch(ops)?;
+        let (bytes, extra) = self.check_batch(ops)?;
         let level = self.level(level)?;
         // Room is made for the worst case before anything is looked at, because making it may
         // evict the very keys of this batch.
         let need = need_max(ops);
-        let frame_max = crate::format::frame::disk_len(bytes) as u64;
-        let extra = self.removal_allowance() * (1 + ops.len() as u64);
+        let frame_max = frame::disk_len(bytes) as u64;
         let own = self.index.stripe_of(self.index.hash(ops[0].key));
         for _ in 0..ROOM_ATTEMPTS {
             self.check_open()?;
@@ -121,12 +120,13 @@ impl Core {
         Err(Error::new(ErrorKind::Overloaded, "other writers took the room that was made"))
     }
 
-    /// Checks every step; gives the most bytes that the payload can have.
-    fn check_batch(&self, ops: &[BatchOp<'_>]) -> Result<usize> {
+    /// Checks every step; gives the most bytes that the payload can have, and that the removals
+    /// of expired entries can take beside it.
+    fn check_batch(&self, ops: &[BatchOp<'_>]) -> Result<(usize, u64)> {
         if ops.is_empty() || ops.len() > STEPS_MAX {
             return Err(Error::invalid(format!("a batch has 1 to {STEPS_MAX} steps, got={}", ops.len())));
         }
-        let mut bytes = OP_OVERHEAD;
+        let (mut bytes, mut extra) = (OP_OVERHEAD, 0);
         for op in ops {
             self.check_key(op.key)?;
             if let Action::Put(write) = &op.action {
@@ -134,12 +134,19 @@ impl Core {
                 bytes += write.value.len();
             }
             bytes += op.key.bytes.len() + CONTENT_TYPE_LEN_MAX + OP_OVERHEAD;
+            extra += frame::disk_len(op.key.bytes.len() + OP_OVERHEAD) as u64;
         }
         let max = self.settings.max_value_bytes.max(1 << 20) * 4;
         if bytes > max {
             return Err(Error::invalid(format!("the batch is too long, bytes={bytes} max={max}")));
         }
-        Ok(bytes)
+        let extra_max = self.settings.segment_bytes / 4;
+        if extra > extra_max {
+            return Err(Error::invalid(format!(
+                "the keys of the batch are too long, bytes={extra} max={extra_max}"
+            )));
+        }
+        Ok((bytes, extra))
     }
 
     fn apply_change(&self, stripe: &mut Stripe, state: KeyState<'_>, lsn: Lsn) {

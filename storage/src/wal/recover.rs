@@ -154,7 +154,7 @@ pub fn recover(
         next_index,
         clean,
         frames,
-        bytes: total,
+        bytes: bytes + end,
         clock,
         torn: (torn_len > 0).then(|| Torn { at: end_at, bytes: torn_len as u64, copy: None }),
         last: (!clean).then(|| LastSegment { path: last.path.clone(), bytes: content }),
@@ -421,15 +421,19 @@ impl Found {
 fn keep_lost(vfs: &dyn Vfs, data_dir: &Path, at: LogPosition, bytes: &[u8]) -> std::io::Result<PathBuf> {
     let bytes = &bytes[..bytes.len().min(LOST_LEN_MAX)];
     let path = data_dir.join(LOST_DIR).join(format!("{:020}-{}.bin", at.segment, at.offset));
-    match vfs.remove_file(&path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
+    remove_if_there(vfs, &path)?;
     let file = vfs.open(&path, OpenMode::CreateNew)?;
     write_all_at(&*file, 0, &mut [IoSlice::new(bytes)])?;
     file.sync_data()?;
     vfs.sync_dir(&data_dir.join(LOST_DIR))?;
     Ok(path)
+}
+
+fn remove_if_there(vfs: &dyn Vfs, path: &Path) -> std::io::Result<()> {
+    match vfs.remove_file(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
 }
 
 /// Writes into a spare if there is one, so that this works on a full disk.
@@ -445,6 +449,8 @@ fn copy_forward(vfs: &dyn Vfs, data_dir: &Path, path: &Path, bytes: &[u8]) -> st
         }
         None => {
             let from = path.with_extension(format!("wal{TMP}"));
+            // A start that was cut here has left one behind.
+            remove_if_there(vfs, &from)?;
             let file = vfs.open(&from, OpenMode::CreateNew)?;
             (from, file)
         }
