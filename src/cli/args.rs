@@ -1,0 +1,235 @@
+//! Flags, and how they become settings. Serving is the default command.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::{
+    config::{ServerSettings, units},
+    name,
+    node::{
+        Eviction, Fsync,
+        error::{Error, Result},
+    },
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  emberkeep                                   serve on 127.0.0.1:8080, data in ./emberkeep-data
+  emberkeep --port 9000 --data-dir /var/lib/emberkeep --max-memory 4GiB
+  emberkeep --fsync interval --fsync-interval 50ms
+  curl -T photo.jpg -H 'Content-Type: image/jpeg' 'localhost:8080/v1/keys/img/1?ttl=1h'
+  curl -O localhost:8080/v1/keys/img/1
+";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0 stopped cleanly   2 wrong usage or settings   3 cannot listen
+  5 refused: data directory in use, foreign, full or not accessible   6 damaged data found
+";
+
+/// A cache that you can kill -9 and trust.
+#[derive(Debug, Parser)]
+#[command(name = name::PRODUCT, version, about, before_help = EXAMPLES, after_help = EXIT_CODES)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+    #[command(flatten)]
+    pub(super) serve: ServeFlags,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve the cache over HTTP (the default).
+    Serve(ServeFlags),
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FsyncFlag {
+    /// Acknowledge after the disk has it.
+    Always,
+    /// Acknowledge after the system has it, sync every --fsync-interval.
+    Interval,
+    /// Acknowledge after the system has it, let it decide when to sync.
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EvictionFlag {
+    /// S3-FIFO.
+    #[value(name = "s3fifo")]
+    S3Fifo,
+    /// Least recently used.
+    Lru,
+}
+
+/// The flags of `serve`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct ServeFlags {
+    /// Port to listen on, `8080` or `:8080`; 0 lets the system choose [default: 8080]
+    #[arg(long, value_parser = parse_port)]
+    port: Option<u16>,
+    /// Address to listen on [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    bind: Option<IpAddr>,
+    /// Allow an address that other machines reach, although nobody is asked for a key
+    #[arg(long)]
+    insecure_no_auth: bool,
+    /// Where the data lives [default: ./emberkeep-data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// When a write is acknowledged [default: always]
+    #[arg(long, value_enum)]
+    fsync: Option<FsyncFlag>,
+    /// Time between syncs with --fsync interval, such as 100ms [default: 100ms]
+    #[arg(long, value_name = "SPAN", value_parser = units::parse_span)]
+    fsync_interval: Option<Duration>,
+    /// Memory for entries, such as 512MiB or 4GiB, or none [default: 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    max_memory: Option<Limit>,
+    /// Number of entries, or none [default: none]
+    #[arg(long, visible_alias = "capacity", value_name = "COUNT", value_parser = parse_count)]
+    max_items: Option<Limit>,
+    /// Who leaves when the cache is full [default: s3fifo]
+    #[arg(long, value_enum)]
+    eviction: Option<EvictionFlag>,
+}
+
+/// A number or none.
+#[derive(Clone, Copy, Debug)]
+struct Limit(Option<u64>);
+
+impl ServeFlags {
+    /// The defaults, overridden by what was given, and validated.
+    pub(super) fn into_settings(self) -> Result<ServerSettings> {
+        let mut settings = ServerSettings::default();
+        let bind = self.bind.unwrap_or(settings.listen.ip());
+        settings.listen = SocketAddr::new(bind, self.port.unwrap_or(settings.listen.port()));
+        settings.insecure_no_auth = self.insecure_no_auth;
+        let engine = &mut settings.engine;
+        replace(&mut engine.data_dir, self.data_dir);
+        replace(&mut engine.fsync, self.fsync.map(Fsync::from));
+        replace(&mut engine.fsync_interval, self.fsync_interval);
+        replace(&mut engine.max_bytes, self.max_memory.map(|limit| limit.0));
+        replace(&mut engine.max_items, self.max_items.map(|limit| limit.0));
+        replace(&mut engine.eviction, self.eviction.map(Eviction::from));
+        settings.validate()?;
+        Ok(settings)
+    }
+}
+
+impl From<FsyncFlag> for Fsync {
+    fn from(flag: FsyncFlag) -> Self {
+        match flag {
+            FsyncFlag::Always => Fsync::Always,
+            FsyncFlag::Interval => Fsync::Interval,
+            FsyncFlag::Never => Fsync::Never,
+        }
+    }
+}
+
+impl From<EvictionFlag> for Eviction {
+    fn from(flag: EvictionFlag) -> Self {
+        match flag {
+            EvictionFlag::S3Fifo => Eviction::S3Fifo,
+            EvictionFlag::Lru => Eviction::Lru,
+        }
+    }
+}
+
+fn replace<T>(place: &mut T, given: Option<T>) {
+    if let Some(value) = given {
+        *place = value;
+    }
+}
+
+fn parse_port(text: &str) -> Result<u16> {
+    let digits = text.strip_prefix(':').unwrap_or(text);
+    digits.parse().map_err(|_| Error::invalid("a port is a number from 0 to 65535, as 8080 or :8080"))
+}
+
+fn parse_memory(text: &str) -> Result<Limit> {
+    if text == "none" { Ok(Limit(None)) } else { units::parse_bytes(text).map(|bytes| Limit(Some(bytes))) }
+}
+
+fn parse_count(text: &str) -> Result<Limit> {
+    match (text, text.parse()) {
+        ("none", _) => Ok(Limit(None)),
+        (_, Ok(count)) => Ok(Limit(Some(count))),
+        _ => Err(Error::invalid("a count is a whole number, or none")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(argv: &[&str]) -> Result<ServerSettings> {
+        let argv = std::iter::once("emberkeep").chain(argv.iter().copied()).map(Into::into);
+        let args = Args::try_parse_from(super::super::argv::normalised(argv))
+            .map_err(|e| Error::invalid(e.to_string()))?;
+        match args.command {
+            Some(Command::Serve(flags)) => flags.into_settings(),
+            None => args.serve.into_settings(),
+        }
+    }
+
+    #[test]
+    fn no_flags_mean_the_defaults() {
+        assert_eq!(settings(&[]).unwrap(), ServerSettings::default());
+        assert_eq!(settings(&["serve"]).unwrap(), ServerSettings::default());
+    }
+
+    #[test]
+    fn every_flag_reaches_its_setting() {
+        let given = settings(&[
+            "-port",
+            ":9000",
+            "--data-dir",
+            "/d",
+            "--fsync",
+            "interval",
+            "--fsync-interval",
+            "50ms",
+            "--max-memory",
+            "64MiB",
+            "-capacity",
+            "100",
+            "--eviction",
+            "lru",
+        ])
+        .unwrap();
+        assert_eq!(given.listen.to_string(), "127.0.0.1:9000");
+        let engine = given.engine;
+        assert_eq!(
+            (engine.data_dir, engine.fsync, engine.eviction),
+            ("/d".into(), Fsync::Interval, Eviction::Lru)
+        );
+        assert_eq!(engine.fsync_interval, Duration::from_millis(50));
+        assert_eq!((engine.max_bytes, engine.max_items), (Some(64 << 20), Some(100)));
+        assert_eq!(settings(&["serve", "--max-memory", "none"]).unwrap().engine.max_bytes, None);
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_and_says_what_is_right() {
+        let table: [(&[&str], &str); 8] = [
+            (&["--port", "70000"], "65535"),
+            (&["--port", "x"], "65535"),
+            (&["--fsync", "sometimes"], "always, interval, never"),
+            (&["--fsync-interval", "2h"], "from 1 to 60000"),
+            (&["--max-memory", "1KiB"], "at least 65536"),
+            (&["--max-items", "0"], "at least 1"),
+            (&["--bind", "0.0.0.0"], "--insecure-no-auth"),
+            (&["--prot", "1"], "--port"),
+        ];
+        for (argv, right) in table {
+            let error = settings(argv).unwrap_err();
+            assert!(error.detail().contains(right), "{argv:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The command line: translates arguments to settings, calls, and turns errors into exit codes.
+
+mod args;
+mod argv;
+mod exit;
+mod serve;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::Parser;
+
+use self::args::{Args, Command};
+use crate::{name, node::error::Error};
+
+/// Runs the program with these arguments, the first being its own name.
+pub fn run(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(argv::normalised(argv)) {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are "errors" that go to stdout and exit with 0. If the terminal
+            // is gone there is nobody left to tell.
+            error.print().ok();
+            return ExitCode::from(error.exit_code() as u8);
+        }
+    };
+    let result = crate::observe::init_log().and_then(|()| match args.command {
+        Some(Command::Serve(flags)) => flags.into_settings(),
+        None => args.serve.into_settings(),
+    });
+    match result.map_err(usage).and_then(serve::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            eprintln!("{}: {}", name::PRODUCT, failed.text());
+            ExitCode::from(failed.code())
+        }
+    }
+}
+
+fn usage(error: Error) -> exit::Failed {
+    exit::Failed::usage(error)
+}

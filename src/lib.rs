@@ -1,0 +1,14 @@
+//! The emberkeep server: a cache that you can `kill -9` and trust, served over HTTP.
+//!
+//! Three layers, each knowing only the one below: [`cli`] and [`http`] translate a protocol and
+//! call [`node`], the one set of use cases; `node` owns the engine (`emberkeep_storage`).
+//! [`config`] is data, [`observe`] is what a person reads, [`name`] is what a rename changes.
+//!
+//! Not here: how bytes reach a disk and come back. That is the engine's.
+
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod name;
+pub mod node;
+pub mod observe;

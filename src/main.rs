@@ -1,0 +1,7 @@
+//! The one binary. Everything it does is in the library, where it can be tested.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    emberkeep::cli::run(std::env::args_os())
+}

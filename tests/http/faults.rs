@@ -1,0 +1,146 @@
+//! A disk that fails: no false acknowledgement, and a clear word about what is known.
+
+use std::{
+    io::{self, IoSlice},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use emberkeep_storage::{
+    Components,
+    vfs::{DirEntry, DirLock, File, Mapped, OpenMode, Vfs},
+};
+
+use super::fixture::Server;
+
+/// What goes wrong from the moment it is switched on.
+#[derive(Debug, Default)]
+struct Switches {
+    /// Every sync fails with EIO.
+    sync_fails: AtomicBool,
+    /// Writes to exports find the disk full.
+    exports_full: AtomicBool,
+}
+
+/// The real disk, until a switch is thrown.
+#[derive(Debug)]
+struct Failing {
+    disk: Arc<dyn Vfs>,
+    switches: Arc<Switches>,
+}
+
+#[derive(Debug)]
+struct FailingFile {
+    file: Arc<dyn File>,
+    is_export: bool,
+    switches: Arc<Switches>,
+}
+
+impl Vfs for Failing {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let is_export = path.parent().is_some_and(|dir| dir.ends_with("exports"));
+        let file = self.disk.open(path, mode)?;
+        Ok(Arc::new(FailingFile { file, is_export, switches: self.switches.clone() }))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove_file(path)
+    }
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove_dir(path)
+    }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.disk.create_dir(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        self.disk.list(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.sync_dir(dir)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
+        self.disk.lock(path)
+    }
+    fn free_space(&self, path: &Path) -> io::Result<u64> {
+        self.disk.free_space(path)
+    }
+}
+
+impl File for FailingFile {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(offset, buf)
+    }
+    fn write_at(&self, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.is_export && self.switches.exports_full.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.file.write_at(offset, bufs)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        if self.switches.sync_fails.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the disk has failed"));
+        }
+        self.file.sync_data()
+    }
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.file.allocate(len)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn map(&self) -> io::Result<Mapped> {
+        self.file.map()
+    }
+    fn drop_cache(&self) -> io::Result<()> {
+        self.file.drop_cache()
+    }
+}
+
+fn server() -> (Server, Arc<Switches>) {
+    let switches = Arc::new(Switches::default());
+    let given = switches.clone();
+    let components = move || {
+        let mut components = Components::os().unwrap();
+        components.vfs = Arc::new(Failing { disk: components.vfs, switches: given });
+        components
+    };
+    (Server::on(tempfile::tempdir().unwrap(), components, |_| ()), switches)
+}
+
+#[test]
+fn a_failed_sync_acknowledges_nothing_and_stops_all_writes() {
+    let (mut server, switches) = server();
+    server.put("/v1/keys/old", b"durable").is(201);
+    switches.sync_fails.store(true, Ordering::SeqCst);
+    // In the log when the sync failed: it may come back with the next start.
+    server.put("/v1/keys/k", b"v").is_error(504, "outcome-unknown");
+    // After that nothing is even tried.
+    server.put("/v1/keys/k", b"v").is_error(503, "wal-write-failed");
+    server.request("DELETE", "/v1/keys/old", &[], b"").is_error(503, "wal-write-failed");
+    server.get("/set?key=k&value=v").is_error(503, "wal-write-failed");
+    assert_eq!(server.get("/v1/keys/old").is(200).body, b"durable");
+    let health = server.get("/health");
+    health.is(503);
+    assert_eq!(health.json()["status"], "fail");
+    server.may_fail_to_close();
+}
+
+#[test]
+fn a_save_that_finds_the_disk_full_leaves_the_old_file() {
+    let (server, switches) = server();
+    server.put("/v1/keys/a", b"1").is(201);
+    server.get("/save").is(200);
+    switches.exports_full.store(true, Ordering::SeqCst);
+    server.put("/v1/keys/b", b"2").is(201);
+    server.get("/save").is_error(507, "storage-full");
+    switches.exports_full.store(false, Ordering::SeqCst);
+    assert_eq!(server.get("/load").is(200).json()["keys"], 1);
+}
