@@ -35,34 +35,25 @@ pub struct ManifestStore {
     current: Manifest,
 }
 
-/// What [`ManifestStore::load`] found.
-#[derive(Debug)]
-pub enum Loaded {
-    /// No MANIFEST was ever finished here.
-    Absent,
-    /// The newest whole generation, and what was wrong with the other one.
-    Present(ManifestStore, Option<String>),
-}
-
 impl ManifestStore {
-    /// Reads the newest whole generation.
+    /// Reads the newest whole generation, and says what was wrong with the other one, if
+    /// anything. `None` if no MANIFEST was ever finished here.
     ///
     /// # Errors
     /// `Corrupt` if there are files and none is whole; `Unsupported` for a newer format; `Io`.
-    pub fn load(vfs: &dyn Vfs, data_dir: &Path) -> Result<Loaded> {
+    pub fn load(vfs: &dyn Vfs, data_dir: &Path) -> Result<Option<(ManifestStore, Option<String>)>> {
         let mut best: Option<(usize, (u64, Manifest))> = None;
         let mut wrong = None;
-        let mut present = 0;
+        let (mut present, mut newer) = (0, false);
         for (slot, name) in MANIFESTS.into_iter().enumerate() {
             let path = data_dir.join(name);
             match read(vfs, &path)? {
                 None => wrong = Some(format!("{name} is missing")),
-                Some(Err(defect @ (Defect::Version(_) | Defect::Unknown))) => {
-                    let what = format!("{name}: {defect}; this data directory belongs to a newer version");
-                    return Err(Error::new(ErrorKind::Unsupported, what));
-                }
                 Some(Err(defect)) => {
                     present += 1;
+                    // A torn file can claim any version. Only where no generation is whole, what
+                    // one claims is all that there is to say.
+                    newer |= matches!(defect, Defect::Version(_) | Defect::Unknown);
                     wrong = Some(format!("{name}: {defect}"));
                 }
                 Some(Ok(found)) => {
@@ -76,9 +67,14 @@ impl ManifestStore {
         match (best, present) {
             (Some((newest, (generation, current))), _) => {
                 let store = Self::open(vfs, data_dir, newest, generation, current)?;
-                Ok(Loaded::Present(store, wrong))
+                Ok(Some((store, wrong)))
             }
-            (None, 0) => Ok(Loaded::Absent),
+            (None, 0) => Ok(None),
+            (None, _) if newer => {
+                let what =
+                    format!("{}; the data directory belongs to a newer version", wrong.unwrap_or_default());
+                Err(Error::new(ErrorKind::Unsupported, what))
+            }
             (None, _) => {
                 let what = wrong.unwrap_or_default();
                 Err(Error::corrupt(
@@ -172,4 +168,32 @@ fn create_one(vfs: &dyn Vfs, data_dir: &Path, path: &Path, bytes: &[u8]) -> std:
     file.sync_data()?;
     vfs.rename(&unfinished, path)?;
     vfs.sync_dir(data_dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::disk::SimDisk;
+
+    /// Found by a cut that left garbage in the version field of the file that was being written:
+    /// the directory was refused as belonging to a newer version.
+    #[test]
+    fn a_torn_generation_that_claims_a_newer_version_does_not_hide_the_whole_one() {
+        let disk = SimDisk::new();
+        let dir = Path::new("/data");
+        disk.create_dir(dir).unwrap();
+        let manifest = Manifest { term: 7, ..Manifest::default() };
+        ManifestStore::create(&disk, dir, manifest.clone()).unwrap();
+        for name in MANIFESTS {
+            let path = dir.join(name);
+            let whole = disk.read_file(&path).unwrap();
+            let mut torn = whole.clone();
+            torn[8..10].copy_from_slice(&999u16.to_le_bytes());
+            disk.write_file(&path, &torn);
+            let (store, wrong) = ManifestStore::load(&disk, dir).unwrap().unwrap();
+            assert_eq!(store.current(), &manifest);
+            assert!(wrong.is_some());
+            disk.write_file(&path, &whole);
+        }
+    }
 }

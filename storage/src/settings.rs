@@ -81,7 +81,7 @@ pub struct Settings {
     pub max_key_bytes: usize,
     /// Longest value in bytes. Default 16 MiB; at most 512 MiB.
     pub max_value_bytes: usize,
-    /// Size of a log file. Four of them are kept prepared, so this is real disk space.
+    /// Size of a log file. One is in use and three are kept prepared, so this is real disk space.
     /// Default 64 MiB; 16 KiB to 1 GiB.
     pub segment_bytes: u64,
     /// Log bytes that may wait for the disk; above, writes are refused as overloaded.

@@ -26,8 +26,11 @@ const CHECKPOINT_AGAIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Threads {
     stopping: Arc<Stopping>,
-    handles: Mutex<Vec<thread::JoinHandle<()>>>,
+    committer: Handles,
+    others: Handles,
 }
+
+type Handles = Mutex<Vec<thread::JoinHandle<()>>>;
 
 /// Lets a thread sleep until its next round, or until the end.
 #[derive(Debug, Default)]
@@ -48,27 +51,34 @@ impl Stopping {
 impl Threads {
     /// Starts them, unless the engine is driven by hand.
     pub(crate) fn start(core: &Arc<Core>) -> Result<Threads> {
-        let threads = Threads { stopping: Arc::default(), handles: Mutex::new(Vec::new()) };
+        let [committer, others] = [(); 2].map(|()| Mutex::new(Vec::new()));
+        let threads = Threads { stopping: Arc::default(), committer, others };
         if core.background == Background::Manual {
             return Ok(threads);
         }
-        threads.spawn("committer", core, |core, _| while matches!(core.wal.commit_turn(), Ok(true)) {})?;
-        threads.spawn("preparer", core, prepare)?;
-        threads.spawn("expirer", core, expire)?;
-        threads.spawn("checkpointer", core, checkpoint)?;
+        threads.spawn(&threads.committer, "committer", core, commit)?;
+        threads.spawn(&threads.others, "preparer", core, prepare)?;
+        threads.spawn(&threads.others, "expirer", core, expire)?;
+        threads.spawn(&threads.others, "checkpointer", core, checkpoint)?;
         if core.settings.fsync == Fsync::Interval {
-            threads.spawn("syncer", core, sync)?;
+            threads.spawn(&threads.others, "syncer", core, sync)?;
         }
         Ok(threads)
     }
 
-    fn spawn(&self, name: &str, core: &Arc<Core>, run: fn(&Core, &Stopping)) -> Result<()> {
+    fn spawn(
+        &self,
+        handles: &Handles,
+        name: &str,
+        core: &Arc<Core>,
+        run: fn(&Core, &Stopping),
+    ) -> Result<()> {
         let (core, stopping) = (core.clone(), self.stopping.clone());
         let handle = thread::Builder::new()
             .name(name.into())
             .spawn(move || run(&core, &stopping))
             .map_err(|e| Error::io(format!("cannot start a thread name={name}"), e))?;
-        self.handles.lock().expect("no panic with handles").push(handle);
+        handles.lock().expect("no panic with handles").push(handle);
         Ok(())
     }
 
@@ -76,14 +86,23 @@ impl Threads {
     pub(crate) fn stop(&self, wal: &Wal) {
         *self.stopping.stop.lock().expect("no panic while sleeping") = true;
         self.stopping.wake.notify_all();
+        // The committer last: the others may wait for a sync.
+        join(&self.others);
         wal.stop();
-        let handles = std::mem::take(&mut *self.handles.lock().expect("no panic with handles"));
-        for handle in handles {
-            if handle.join().is_err() {
-                tracing::error!("a background thread has panicked");
-            }
+        join(&self.committer);
+    }
+}
+
+fn join(handles: &Handles) {
+    for handle in std::mem::take(&mut *handles.lock().expect("no panic with handles")) {
+        if handle.join().is_err() {
+            tracing::error!("a background thread has panicked");
         }
     }
+}
+
+fn commit(core: &Core, _: &Stopping) {
+    while matches!(core.wal.commit_turn(), Ok(true)) {}
 }
 
 fn prepare(core: &Core, stopping: &Stopping) {
@@ -129,7 +148,8 @@ fn checkpoint(core: &Core, stopping: &Stopping) {
     let mut pause = CHECKPOINT_EVERY;
     while stopping.sleep(pause) {
         pause = CHECKPOINT_EVERY;
-        if !core.checkpoint_due() && !core.wal.disk_full() {
+        let short_of_space = core.wal.disk_full() || core.disk_low();
+        if !core.checkpoint_due() && !short_of_space {
             continue;
         }
         match core.checkpoint() {
@@ -140,8 +160,8 @@ fn checkpoint(core: &Core, stopping: &Stopping) {
                 pause = CHECKPOINT_AGAIN;
             }
         }
-        // On a full disk: once, and again only after a while.
-        if core.wal.disk_full() {
+        // For lack of space: once, and again only after a while.
+        if short_of_space {
             pause = CHECKPOINT_AGAIN;
         }
     }

@@ -92,6 +92,17 @@ impl Core {
         behind >= self.settings.checkpoint_bytes.max(c.snapshot_bytes.load(Ordering::Relaxed))
     }
 
+    /// So little space is left that a snapshot and two segments hardly fit, and there is a log to
+    /// prune: better now than when it is too late.
+    pub(crate) fn disk_low(&self) -> bool {
+        let snapshot =
+            self.checkpointer.snapshot_bytes.load(Ordering::Relaxed).max(self.index.budget().used().bytes);
+        let wanted = snapshot + snapshot / 10 + 2 * self.settings.segment_bytes;
+        let to_prune = self.wal.log_bytes() - self.checkpointer.log_bytes_then.load(Ordering::Relaxed);
+        let free = self.vfs.free_space(&self.settings.data_dir).unwrap_or(u64::MAX);
+        free < wanted && to_prune > self.settings.segment_bytes
+    }
+
     pub(crate) fn checkpoint(&self) -> Result<CheckpointReport> {
         self.check_open()?;
         let Ok(_running) = self.checkpointer.running.try_lock() else {

@@ -125,8 +125,15 @@ impl Components {
 #[derive(Clone, Debug)]
 pub struct Engine {
     core: Arc<Core>,
-    // The last clone ends the threads.
-    threads: Arc<Threads>,
+    running: Arc<Running>,
+}
+
+/// Closes the engine when its last clone goes. The threads hold the core, so it cannot be the
+/// core that notices.
+#[derive(Debug)]
+struct Running {
+    core: Arc<Core>,
+    threads: Threads,
 }
 
 /// What the use cases and the threads share.
@@ -167,8 +174,9 @@ impl Engine {
         progress: &dyn Fn(Progress),
     ) -> Result<Engine> {
         let core = Arc::new(open::open(settings, components, progress)?);
-        let threads = Arc::new(Threads::start(&core)?);
-        Ok(Engine { core, threads })
+        let threads = Threads::start(&core)?;
+        let running = Arc::new(Running { core: core.clone(), threads });
+        Ok(Engine { core, running })
     }
 
     /// What opening has found.
@@ -243,7 +251,7 @@ impl Engine {
     /// # Errors
     /// `Halted` if the log stopped before: the stop is not clean, the next start recovers.
     pub fn close(&self) -> Result<()> {
-        self.core.close(&self.threads)
+        self.core.close(&self.running.threads)
     }
 
     /// The state of the directory's files, asserted (I13). For tests.
@@ -255,12 +263,9 @@ impl Engine {
     }
 }
 
-impl Drop for Engine {
+impl Drop for Running {
     fn drop(&mut self) {
-        // The threads hold the core, so only the handles are counted.
-        if Arc::strong_count(&self.threads) == 1
-            && let Err(e) = self.close()
-        {
+        if let Err(e) = self.core.close(&self.threads) {
             tracing::warn!(error = %e, "the engine was not closed cleanly");
         }
     }

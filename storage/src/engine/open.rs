@@ -31,7 +31,7 @@ use crate::{
     },
     index::{Index, blob::Blob},
     lsn::Lsn,
-    manifest::{Loaded, ManifestStore},
+    manifest::ManifestStore,
     random::Random,
     settings::Settings,
     snapshot::{
@@ -241,12 +241,12 @@ fn load_or_create(
     }
     vfs.sync_dir(data_dir).map_err(|e| Error::io(format!("cannot sync dir={}", data_dir.display()), e))?;
     match loaded {
-        Loaded::Present(store, wrong) => {
+        Some((store, wrong)) => {
             let warning = wrong
                 .map(|w| format!("one generation of the MANIFEST was not whole, the other is used: {w}"));
             Ok((store, false, warning.into_iter().collect()))
         }
-        Loaded::Absent => {
+        None => {
             refuse_orphans(vfs, data_dir)?;
             let manifest = Manifest {
                 dataset_id: random.next_id(),

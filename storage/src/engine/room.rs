@@ -92,16 +92,18 @@ impl Core {
     /// `Full` if nothing is left to evict; `Overloaded` if room comes with the next sync.
     pub(crate) fn evict_elsewhere(&self, own: usize, need: Need) -> Result<()> {
         let count = self.index.stripe_count();
-        for other in (1..=count).map(|i| (own + i) % count) {
-            let mut left = self.index.lock(other).len();
-            while left > 0 {
+        let mut evicted = true;
+        // A batch from each in turn, so that a large entry does not empty whole stripes.
+        while std::mem::take(&mut evicted) {
+            for other in (1..=count).map(|i| (own + i) % count) {
                 let mut permit = self.wal.admit(0, self.removal_allowance(), Urgency::Write)?;
                 let mut stripe = self.index.lock(other);
                 stripe.reap(self.durable());
+                let before = stripe.len();
                 if self.evict_here(&mut stripe, &mut permit, need, self.timeline.now()) {
                     return Ok(());
                 }
-                left = stripe.len().min(left - 1);
+                evicted |= stripe.len() < before;
             }
         }
         if self.index.budget().used().tombstone_bytes > 0 {

@@ -95,11 +95,6 @@ impl Stripe {
         self.used.items as usize
     }
 
-    /// What this stripe takes of the budget.
-    pub(crate) fn used(&self) -> Usage {
-        self.used
-    }
-
     /// The LSN of the last flush that this stripe has seen. An absence may rest on it.
     pub(crate) fn flushed_at(&self) -> Lsn {
         self.flushed_at
@@ -217,11 +212,6 @@ impl Stripe {
             }
             reaped
         })
-    }
-
-    /// The lowest LSN that a tombstone waits for.
-    pub(crate) fn oldest_tombstone(&self) -> Option<Lsn> {
-        self.tombstones.front().map(|&(lsn, _)| lsn)
     }
 
     /// A live entry was used.

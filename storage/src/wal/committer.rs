@@ -17,7 +17,7 @@ use crate::{
     format::segment::SegmentHeader,
     lsn::{LogPosition, Lsn},
     settings::Fsync,
-    sync::{Mutex, Ordering},
+    sync::{Mutex, MutexGuard, Ordering},
     vfs::{File, write_all_at},
     wal::{
         Config, Shared, Tail,
@@ -38,6 +38,8 @@ const UNSYNCED_BYTES_MAX: u64 = 64 << 20;
 #[derive(Debug)]
 pub(crate) struct OnDisk {
     state: Mutex<OnDiskState>,
+    /// Held while a sync runs and until its outcome is known to all: see [`turn`](OnDisk::turn).
+    turn: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -64,11 +66,19 @@ impl OnDisk {
             oldest: None,
             oldest_in_sync: None,
         };
-        OnDisk { state: Mutex::new(state) }
+        OnDisk { state: Mutex::new(state), turn: Mutex::new(()) }
     }
 
-    fn lock(&self) -> crate::sync::MutexGuard<'_, OnDiskState> {
+    fn lock(&self) -> MutexGuard<'_, OnDiskState> {
         self.state.lock().expect("nothing panics under this lock")
+    }
+
+    /// The right to sync. One at a time, and none after a failed one: the system reports a failure
+    /// to one caller only, so a sync beside it or behind it may succeed without the data being there.
+    fn turn(&self, shared: &Shared) -> Result<MutexGuard<'_, ()>> {
+        let turn = self.turn.lock().expect("nothing panics while it syncs");
+        shared.halt.check()?;
+        Ok(turn)
     }
 
     /// Un-synced bytes that are in the hands of the operating system.
@@ -76,27 +86,28 @@ impl OnDisk {
         self.lock().unsynced_bytes
     }
 
-    /// Syncs what was written before this call, and moves `durable` to it. The lock is not held
-    /// while the disk works, so that the committer can go on writing.
+    /// Syncs what was written before this call, and moves `durable` to it. The lock on the state is
+    /// not held while the disk works, so that the committer can go on writing.
     pub(crate) fn sync(&self, shared: &Shared) -> Result<()> {
-        let (file, written, written_to, bytes) = {
+        let _turn = self.turn(shared)?;
+        let (dirty, written, written_to, bytes) = {
             let mut s = self.lock();
-            let Some(file) = s.file.clone().filter(|_| s.durable_to < s.written_to) else { return Ok(()) };
-            s.oldest_in_sync = s.oldest_in_sync.or(s.oldest);
-            s.oldest = None;
-            (file, s.written, s.written_to, s.unsynced_bytes)
+            let dirty = s.file.clone().filter(|_| s.durable_to < s.written_to);
+            if dirty.is_some() {
+                s.oldest_in_sync = s.oldest.take();
+            }
+            (dirty, s.written, s.written_to, s.unsynced_bytes)
         };
-        file.sync_data().map_err(|e| shared.halt(Error::io("cannot sync the log", e)))?;
-        shared.syncs.fetch_add(1, Ordering::Relaxed);
-        let mut s = self.lock();
-        // Unless the log has rotated meanwhile, and so has synced and counted anew.
-        if s.durable_to.segment == written_to.segment {
-            s.durable_to = s.durable_to.max(written_to);
-            s.unsynced_bytes = s.unsynced_bytes.saturating_sub(bytes);
+        if let Some(file) = dirty {
+            file.sync_data().map_err(|e| shared.halt(Error::io("cannot sync the log", e)))?;
+            shared.syncs.fetch_add(1, Ordering::Relaxed);
+            let mut s = self.lock();
+            s.durable_to = written_to;
+            s.unsynced_bytes -= bytes;
             s.oldest_in_sync = None;
         }
-        drop(s);
-        // From here on these frames survive a power cut.
+        // From here on these frames survive a power cut. Also if there was nothing to do: the sync
+        // before may have covered the bytes of a group whose number was noted only after it.
         shared.written.advance(written);
         shared.durable.advance(written);
         Ok(())
@@ -136,6 +147,8 @@ impl Committer {
         if self.window_is_full() {
             self.timed_sync()?;
         }
+        // A sync that somebody else ran may have failed meanwhile.
+        self.shared.halt.check()?;
         // A killed process loses nothing of this group from here on.
         self.shared.written.advance(group.last);
         if group.sync {
@@ -169,6 +182,7 @@ impl Committer {
     fn rotate(&mut self, header: &SegmentHeader, capacity: u64, preparer: &Preparer) -> Result<()> {
         let old = self.shared.on_disk.lock().file.clone();
         if let Some(old) = old {
+            let _turn = self.shared.on_disk.turn(&self.shared)?;
             segment::seal(&*old, header.prev_end).map_err(|e| self.shared.halt(e))?;
             let mut s = self.shared.on_disk.lock();
             s.durable_to = s.written_to;
@@ -222,6 +236,7 @@ impl Committer {
     /// Cuts the active segment to its exact length and syncs it.
     pub(crate) fn seal(&mut self, end: LogPosition) -> Result<()> {
         let file = self.shared.on_disk.lock().file.clone().expect("a started log has a segment");
+        let _turn = self.shared.on_disk.turn(&self.shared)?;
         segment::seal(&*file, end.offset).map_err(|e| self.shared.halt(e))?;
         self.shared.durable.advance(self.shared.written.get());
         Ok(())

@@ -280,9 +280,11 @@ impl Wal {
     /// # Errors
     /// `Halted`.
     pub fn commit_step(&self) -> Result<bool> {
-        self.shared.halt.check()?;
         let mut committer = self.committer.lock().expect("the committer does not panic");
-        committer.step(&self.staging, &self.preparer)
+        // Asked under the lock: who had it before may have failed, and nothing is tried after that.
+        self.shared.halt.check()?;
+        // After a halt nobody will make room any more.
+        committer.step(&self.staging, &self.preparer).inspect_err(|_| self.staging.wake_for_room())
     }
 
     /// Waits until there is something to commit, gathers, and commits it. False at the end.
@@ -304,7 +306,14 @@ impl Wal {
     /// # Errors
     /// `Halted`.
     pub fn idle_step(&self) -> Result<()> {
-        if self.config.fsync == Fsync::Never || self.reached(Level::Disk) < self.reached(Level::Os) {
+        match self.config.fsync {
+            Fsync::Never => return Ok(()),
+            // Writes that asked for less than the mode gives have waited long enough.
+            Fsync::Always => self.sync_step()?,
+            // Its own thread syncs, by the clock.
+            Fsync::Interval => {}
+        }
+        if self.reached(Level::Disk) < self.reached(Level::Os) {
             return Ok(());
         }
         if self.staging.append_mark() {

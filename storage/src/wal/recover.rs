@@ -156,7 +156,7 @@ pub fn recover(
         frames,
         bytes: bytes + end,
         clock,
-        torn: (torn_len > 0).then(|| Torn { at: end_at, bytes: torn_len as u64, copy: None }),
+        torn: (torn_len > 0).then_some(Torn { at: end_at, bytes: torn_len as u64, copy: None }),
         last: (!clean).then(|| LastSegment { path: last.path.clone(), bytes: content }),
     })
 }

@@ -18,7 +18,7 @@ use crate::{
     },
     lsn::{LogPosition, Lsn},
     settings::{Fsync, Level},
-    sync::{Condvar, Mutex, MutexGuard},
+    sync::{Condvar, Mutex, MutexGuard, thread},
     wal::{
         Config, Tail,
         preparer::{SPARES, SPARES_SET_ASIDE},
@@ -201,6 +201,18 @@ struct State {
     for_room: Vec<Waker>,
 }
 
+impl State {
+    /// A segment is ready for a frame that needs one of its own, and another for what follows it.
+    /// If none is, one of the right size is asked for.
+    fn own_is_ready(&mut self, frame: u64) -> bool {
+        let fits = self.own_ready.is_some_and(|capacity| usable(capacity) >= frame);
+        if !fits {
+            self.own_wanted = self.own_wanted.max(frame);
+        }
+        fits && self.spares > SPARES_SET_ASIDE
+    }
+}
+
 /// The order of the log, and what of it waits to be written.
 #[derive(Debug)]
 pub(crate) struct Staging {
@@ -274,17 +286,21 @@ impl Staging {
         if s.closed {
             return Err(Error::new(ErrorKind::Closed, "the engine is closed"));
         }
-        let bytes = frame + extra;
+        // Each of the frames may begin a group, which begins with a Mark.
+        let bytes = frame + extra + 2 * MARK_FRAME_LEN;
         let queued = s.reserved + s.in_flight + s.filling.bytes;
         // A frame that is larger than the whole buffer goes alone.
         if queued > 0 && queued + bytes > self.staging_bytes {
             return Err(overloaded("staging buffer"));
         }
-        let alone = frame > self.shared_frame_max();
-        if !self.has_space(&s, if alone { extra } else { bytes }, urgency) {
+        // With what goes beside it, it would fill more than half a segment.
+        let alone = bytes > self.shared_frame_max();
+        // Both are asked, so that both are prepared.
+        let own_is_ready = !alone || s.own_is_ready(frame);
+        if !self.has_space(&s, if alone { bytes - frame } else { bytes }, urgency) || !own_is_ready {
             return Err(no_space(&s, urgency));
         }
-        let own_segment = if alone { Some(self.admit_own(&mut s, frame)?) } else { None };
+        let own_segment = if alone { s.own_ready.take() } else { None };
         s.reserved += bytes;
         Ok(Permit { staging: self, bytes, level: Level::Memory, own_segment })
     }
@@ -300,19 +316,6 @@ impl Staging {
         usual && (!s.own_taken || spares > 0)
     }
 
-    fn admit_own(&self, s: &mut State, bytes: u64) -> Result<u64> {
-        match s.own_ready {
-            Some(capacity) if usable(capacity) >= bytes && s.spares > SPARES_SET_ASIDE => {
-                s.own_ready = None;
-                Ok(capacity)
-            }
-            _ => {
-                s.own_wanted = s.own_wanted.max(bytes);
-                Err(no_space(s, Urgency::Write))
-            }
-        }
-    }
-
     /// Puts a frame into the order.
     pub(crate) fn append(&self, permit: &mut Permit<'_>, kind: Kind, body: Body<'_>, now: UnixMillis) -> Lsn {
         assert!(kind.is_replicated());
@@ -324,7 +327,8 @@ impl Staging {
 
         s.ts = s.ts.max(now);
         let lsn = Lsn(s.next_index);
-        let own_segment = if frame_len > self.shared_frame_max() { permit.own_segment.take() } else { None };
+        // The small frames beside the one that was admitted are removals.
+        let own_segment = if kind == Kind::Remove { None } else { permit.own_segment.take() };
         self.place(&mut s, frame_len, own_segment);
         let header = Header { kind, index: lsn.0, term: self.term, prev: s.last_crc, ts: s.ts };
         let head = header.encode(body.len(), body.crc, self.salt);
@@ -433,9 +437,8 @@ impl Staging {
         if let Some(part) = group.parts.pop() {
             s.spare_buffer = part.bytes;
         }
-        let woken = std::mem::take(&mut s.for_room);
         drop(s);
-        woken.into_iter().for_each(Waker::wake);
+        self.wake_for_room();
     }
 
     /// Waits for something to do. A group gathers while fewer frames wait than last time, because
@@ -529,9 +532,8 @@ impl Staging {
             s.own_wanted = 0;
         }
         s.disk_full = false;
-        let woken = std::mem::take(&mut s.for_room);
         drop(s);
-        woken.into_iter().for_each(Waker::wake);
+        self.wake_for_room();
         unneeded
     }
 
@@ -539,9 +541,8 @@ impl Staging {
         let mut s = self.lock();
         s.disk_full = true;
         s.own_wanted = 0;
-        let woken = std::mem::take(&mut s.for_room);
         drop(s);
-        woken.into_iter().for_each(Waker::wake);
+        self.wake_for_room();
     }
 
     pub(crate) fn register_for_room(&self, waker: &Waker) {
@@ -577,8 +578,20 @@ impl Staging {
         self.term
     }
 
+    /// Refuses frames from now on, and waits for those that were admitted before: their holders
+    /// never block, so that is a matter of microseconds.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
+        self.wake_for_room();
+        while self.lock().reserved > 0 {
+            thread::yield_now();
+        }
+    }
+
+    /// Wakes those who wait for room, because there is some or because there never will be.
+    pub(crate) fn wake_for_room(&self) {
+        let woken = std::mem::take(&mut self.lock().for_room);
+        woken.into_iter().for_each(Waker::wake);
     }
 
     pub(crate) fn stop(&self) {
