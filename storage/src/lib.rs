@@ -23,6 +23,7 @@ pub mod evict;
 pub mod format;
 pub mod halt;
 pub mod index;
+pub mod limits;
 pub mod lsn;
 pub mod manifest;
 pub mod random;

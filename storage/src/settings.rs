@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    format::op::{KEY_LEN_MAX, VALUE_LEN_MAX},
+    limits::{KEY_LEN_MAX, VALUE_LEN_MAX},
 };
 
 /// When a write is acknowledged, unless the request asks for another [`Level`].

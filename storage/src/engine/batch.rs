@@ -22,10 +22,11 @@ use crate::{
     error::{Error, ErrorKind, Result},
     format::{
         frame::{self, Kind},
-        op::{CONTENT_TYPE_LEN_MAX, Key, Op},
+        op::{Key, Op},
         payload::encode_txn,
     },
     index::{blob::Blob, stripe::Stripe, stripe::charge_of},
+    limits::CONTENT_TYPE_LEN_MAX,
     lsn::Lsn,
     settings::Level,
     sync::MutexGuard,

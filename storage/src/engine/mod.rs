@@ -254,8 +254,11 @@ impl Engine {
         self.core.close(&self.running.threads)
     }
 
-    /// The state of the directory's files, asserted (I13). For tests.
-    #[cfg(any(test, feature = "sim"))]
+    /// Asserts that the index is sound (I13): every entry in exactly one queue, every deadline with
+    /// one timer, sums equal to a recount. Walks all entries, one stripe at a time.
+    ///
+    /// # Panics
+    /// If it is not.
     pub fn check(&self) {
         for stripe in 0..self.core.index.stripe_count() {
             self.core.index.lock(stripe).check();

@@ -18,10 +18,11 @@ use crate::{
     error::{Error, ErrorKind, Result},
     format::{
         frame::{self, Kind},
-        op::{CONTENT_TYPE_LEN_MAX, Key, Op, Put},
+        op::{Key, Op, Put},
         payload::{Reason, encode_flush},
     },
     index::{blob::Blob, stripe::Stripe, stripe::charge_of},
+    limits::CONTENT_TYPE_LEN_MAX,
     lsn::Lsn,
     settings::{Fsync, Level},
     sync::Ordering,

@@ -23,14 +23,10 @@ use super::{
     Defect,
     reader::{Reader, put_varint},
 };
-use crate::clock::UnixMillis;
-
-/// The longest key that the format holds.
-pub const KEY_LEN_MAX: usize = 16 * 1024;
-/// The longest value that the format holds.
-pub const VALUE_LEN_MAX: usize = 512 << 20;
-/// The longest content type that the format holds.
-pub const CONTENT_TYPE_LEN_MAX: usize = 255;
+use crate::{
+    clock::UnixMillis,
+    limits::{KEY_LEN_MAX, VALUE_LEN_MAX},
+};
 
 const KIND_PUT: u8 = 1;
 const KIND_DELETE: u8 = 2;

@@ -31,9 +31,10 @@
 use super::{
     Defect, FORMAT_VERSION,
     checksum::Salt,
-    op::{Op, Put, VALUE_LEN_MAX},
+    op::{Op, Put},
     reader::Reader,
 };
+use crate::limits::VALUE_LEN_MAX;
 
 /// Length of header and footer.
 pub const SNAPSHOT_EDGE_LEN: usize = 64;

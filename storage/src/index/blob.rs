@@ -26,7 +26,8 @@ use triomphe::ThinArc;
 
 use crate::{
     clock::UnixMillis,
-    format::op::{CONTENT_TYPE_LEN_MAX, Encoding, KEY_LEN_MAX, Key, Put, VALUE_LEN_MAX},
+    format::op::{Encoding, Key, Put},
+    limits::{CONTENT_TYPE_LEN_MAX, KEY_LEN_MAX, VALUE_LEN_MAX},
 };
 
 const NAMESPACE: u8 = 1;

@@ -4,7 +4,7 @@
 //! and whoever holds it sees the stripe's entries, order of eviction, timers and sums in step. The
 //! hash is keyed with secret randomness of the process, because keys come from the network.
 //!
-//! The limits hold for all stripes together, see [`Budget`]. Whoever needs two stripes locks the
+//! The limits hold for all stripes together, see `Budget`. Whoever needs two stripes locks the
 //! lower number first. No I/O and no waiting under a lock.
 //!
 //! Not here: the log and snapshots. The index never decides that an entry ends; it is told so,

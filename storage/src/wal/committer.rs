@@ -7,7 +7,7 @@
 //! After a crash a group is whole or its torn part is cut by `recover`; nobody was told that it
 //! was durable. A failed write or sync raises [`Halt`](crate::halt::Halt).
 //!
-//! In `interval` mode somebody else calls [`OnDisk::sync`] by the clock, while this goes on
+//! In `interval` mode somebody else calls `OnDisk::sync` by the clock, while this goes on
 //! writing; the window that a power cut may lose is enforced here, before the acknowledgement.
 
 use std::{io::IoSlice, sync::Arc, time::Duration};

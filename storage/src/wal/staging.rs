@@ -3,7 +3,7 @@
 //! Two buffers: appenders fill one under a short lock while the committer writes the other. The
 //! place of every frame (segment and offset) is fixed here, so rotation is a function of the
 //! sequence of frames and nothing else. No I/O happens under this lock, and nothing blocks:
-//! room is asked for before ([`Staging::admit`]) and then guaranteed.
+//! room is asked for before (`admit`) and then guaranteed.
 
 use std::{sync::Arc, task::Waker, time::Duration};
 

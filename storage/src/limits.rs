@@ -1,0 +1,8 @@
+//! What the file formats can hold at most. Settings stay within it.
+
+/// The longest key in bytes.
+pub const KEY_LEN_MAX: usize = 16 * 1024;
+/// The longest value in bytes.
+pub const VALUE_LEN_MAX: usize = 512 << 20;
+/// The longest content type in bytes.
+pub const CONTENT_TYPE_LEN_MAX: usize = 255;
