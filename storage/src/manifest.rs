@@ -18,7 +18,7 @@ use crate::{
         file_name::{MANIFESTS, TMP},
         manifest::{MANIFEST_BODY_MAX, Manifest},
     },
-    vfs::{File, OpenMode, Vfs, read_exact_at, write_all_at},
+    vfs::{OpenMode, Vfs, read_exact_at, write_all_at},
 };
 
 /// Both files begin with this length: room for over a thousand segments.
@@ -27,9 +27,9 @@ const FILE_LEN: u64 = 64 << 10;
 /// The MANIFEST of an open data directory.
 #[derive(Debug)]
 pub struct ManifestStore {
-    files: [Arc<dyn File>; 2],
+    vfs: Arc<dyn Vfs>,
     data_dir: PathBuf,
-    /// Which of the files was written last: it is whole.
+    /// Which of the files is whole on the disk: the one that was written last.
     newest: usize,
     generation: u64,
     current: Manifest,
@@ -37,17 +37,17 @@ pub struct ManifestStore {
 
 impl ManifestStore {
     /// Reads the newest whole generation, and says what was wrong with the other one, if
-    /// anything. `None` if no MANIFEST was ever finished here.
+    /// anything. `None` if no MANIFEST was ever finished here. Changes nothing.
     ///
     /// # Errors
     /// `Corrupt` if there are files and none is whole; `Unsupported` for a newer format; `Io`.
-    pub fn load(vfs: &dyn Vfs, data_dir: &Path) -> Result<Option<(ManifestStore, Option<String>)>> {
+    pub fn load(vfs: &Arc<dyn Vfs>, data_dir: &Path) -> Result<Option<(ManifestStore, Option<String>)>> {
         let mut best: Option<(usize, (u64, Manifest))> = None;
         let mut wrong = None;
-        let (mut present, mut newer) = (0, false);
+        let (mut present, mut whole, mut newer) = (0, 0, false);
         for (slot, name) in MANIFESTS.into_iter().enumerate() {
             let path = data_dir.join(name);
-            match read(vfs, &path)? {
+            match read(&**vfs, &path)? {
                 None => wrong = Some(format!("{name} is missing")),
                 Some(Err(defect)) => {
                     present += 1;
@@ -58,6 +58,7 @@ impl ManifestStore {
                 }
                 Some(Ok(found)) => {
                     present += 1;
+                    whole += 1;
                     if best.as_ref().is_none_or(|(_, (generation, _))| *generation < found.0) {
                         best = Some((slot, found));
                     }
@@ -66,8 +67,11 @@ impl ManifestStore {
         }
         match (best, present) {
             (Some((newest, (generation, current))), _) => {
-                let store = Self::open(vfs, data_dir, newest, generation, current)?;
-                Ok(Some((store, wrong)))
+                // Of two whole ones only the older is surely on the disk: a process that was killed
+                // before its sync leaves the newer one in the page cache. So that is written first.
+                let newest = if whole == 2 { 1 - newest } else { newest };
+                let (vfs, data_dir) = (vfs.clone(), data_dir.to_owned());
+                Ok(Some((ManifestStore { vfs, data_dir, newest, generation, current }, wrong)))
             }
             (None, 0) => Ok(None),
             (None, _) if newer => {
@@ -91,30 +95,17 @@ impl ManifestStore {
     ///
     /// # Errors
     /// `Io` or `Full`.
-    pub fn create(vfs: &dyn Vfs, data_dir: &Path, manifest: Manifest) -> Result<ManifestStore> {
-        Self::open(vfs, data_dir, 0, 1, manifest)
-    }
-
-    fn open(
-        vfs: &dyn Vfs,
-        data_dir: &Path,
-        newest: usize,
-        generation: u64,
-        current: Manifest,
-    ) -> Result<ManifestStore> {
-        let open = |name: &str| {
-            let path = data_dir.join(name);
-            match vfs.open(&path, OpenMode::ReadWrite) {
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                    create_one(vfs, data_dir, &path, &current.encode(generation))?;
-                    vfs.open(&path, OpenMode::ReadWrite)
-                }
-                outcome => outcome,
-            }
+    pub fn create(vfs: &Arc<dyn Vfs>, data_dir: &Path, manifest: Manifest) -> Result<ManifestStore> {
+        let current = Manifest::default();
+        let mut store = ManifestStore {
+            vfs: vfs.clone(),
+            data_dir: data_dir.to_owned(),
+            newest: 0,
+            generation: 0,
+            current,
         };
-        let failed = |e| Error::io(format!("cannot open the MANIFEST dir={}", data_dir.display()), e);
-        let files = [open(MANIFESTS[0]).map_err(failed)?, open(MANIFESTS[1]).map_err(failed)?];
-        Ok(ManifestStore { files, data_dir: data_dir.to_owned(), newest, generation, current })
+        store.commit(manifest)?;
+        Ok(store)
     }
 
     /// What the data directory is.
@@ -131,14 +122,26 @@ impl ManifestStore {
         // The one that may be torn goes first, so that a whole one is always there.
         for slot in [1 - self.newest, self.newest] {
             self.generation += 1;
-            let bytes = manifest.encode(self.generation);
-            let file = &*self.files[slot];
-            write_all_at(file, 0, &mut [IoSlice::new(&bytes)]).and_then(|()| file.sync_data()).map_err(
-                |e| Error::io(format!("cannot write the MANIFEST dir={}", self.data_dir.display()), e),
-            )?;
+            self.write(MANIFESTS[slot], &manifest.encode(self.generation)).map_err(|e| {
+                Error::io(format!("cannot write the MANIFEST dir={}", self.data_dir.display()), e)
+            })?;
         }
         self.current = manifest;
         Ok(())
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+        let path = self.data_dir.join(name);
+        match self.vfs.open(&path, OpenMode::ReadWrite) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                create_one(&*self.vfs, &self.data_dir, &path, bytes)
+            }
+            file => {
+                let file = file?;
+                write_all_at(&*file, 0, &mut [IoSlice::new(bytes)])?;
+                file.sync_data()
+            }
+        }
     }
 }
 
@@ -180,17 +183,18 @@ mod tests {
     #[test]
     fn a_torn_generation_that_claims_a_newer_version_does_not_hide_the_whole_one() {
         let disk = SimDisk::new();
+        let vfs: Arc<dyn Vfs> = Arc::new(disk.clone());
         let dir = Path::new("/data");
         disk.create_dir(dir).unwrap();
         let manifest = Manifest { term: 7, ..Manifest::default() };
-        ManifestStore::create(&disk, dir, manifest.clone()).unwrap();
+        ManifestStore::create(&vfs, dir, manifest.clone()).unwrap();
         for name in MANIFESTS {
             let path = dir.join(name);
             let whole = disk.read_file(&path).unwrap();
             let mut torn = whole.clone();
             torn[8..10].copy_from_slice(&999u16.to_le_bytes());
             disk.write_file(&path, &torn);
-            let (store, wrong) = ManifestStore::load(&disk, dir).unwrap().unwrap();
+            let (store, wrong) = ManifestStore::load(&vfs, dir).unwrap().unwrap();
             assert_eq!(store.current(), &manifest);
             assert!(wrong.is_some());
             disk.write_file(&path, &whole);

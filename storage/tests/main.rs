@@ -2,4 +2,8 @@
 
 mod basics;
 mod crash;
+mod decision_table;
+mod found;
+mod gaps;
+mod golden;
 mod lab;

@@ -216,9 +216,9 @@ impl KeyState<'_> {
     }
 
     /// What the next step sees. A value that an earlier step wrote has no version yet.
-    fn current(&self) -> Option<Live> {
+    fn current(&self, now: UnixMillis) -> Option<Live> {
         let before = self.before.live();
-        match &self.change {
+        let left = match &self.change {
             None => before.cloned(),
             Some(Change::Delete) => None,
             Some(Change::Touch(deadline)) => before.map(|live| Live { deadline: *deadline, ..live.clone() }),
@@ -226,7 +226,9 @@ impl KeyState<'_> {
                 let (slot, lsn) = before.map_or((0, Lsn::ZERO), |live| (live.slot, live.lsn));
                 Some(Live { slot, lsn, blob: blob.clone(), deadline: *deadline })
             }
-        }
+        };
+        // An earlier step may have given it a deadline that has passed.
+        left.filter(|live| live.deadline.is_none_or(|deadline| deadline > now))
     }
 }
 
@@ -251,7 +253,7 @@ fn resolve_all(ops: &[BatchOp<'_>], overlay: &mut Overlay<'_>, now: UnixMillis) 
 }
 
 fn resolve_one(op: &BatchOp<'_>, state: &mut KeyState<'_>, now: UnixMillis) -> ActionOutcome {
-    let current = state.current();
+    let current = state.current(now);
     let version = current.as_ref().map(|live| super::value::version_of(&live.blob, live.lsn));
     match op.action {
         Action::Put(write) => {

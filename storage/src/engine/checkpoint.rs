@@ -230,6 +230,8 @@ impl Core {
     }
 
     fn wait_durable(&self, lsn: Lsn) -> Result<()> {
+        // In `never` mode nobody else does.
+        self.wal.request_sync(lsn);
         super::commit::Ticket::new(self.wal.clone(), Level::Disk, lsn).wait()
     }
 

@@ -108,7 +108,7 @@ pub(super) fn open(settings: Settings, components: Components, progress: &dyn Fn
     let begun = clock.monotonic();
     let data_dir = &settings.data_dir;
     let lock = lock_directory(&*vfs, data_dir)?;
-    let (mut store, created, mut warnings) = load_or_create(&*vfs, data_dir, &mut random)?;
+    let (mut store, created, mut warnings) = load_or_create(&vfs, data_dir, &mut random)?;
     let manifest = store.current().clone();
 
     let hash_key = random.next_id();
@@ -128,6 +128,8 @@ pub(super) fn open(settings: Settings, components: Components, progress: &dyn Fn
     }
     let timeline = Timeline::start(clock.clone(), floor);
 
+    // Everything was read and judged: only from here on is anything changed.
+    make_directories(&*vfs, data_dir)?;
     found.settle(&*vfs, data_dir)?;
     let term = u64::from(found.tail.term).max(manifest.term) + 1;
     let config = wal::Config {
@@ -225,38 +227,36 @@ fn refuse_foreign<'n>(data_dir: &Path, names: impl Iterator<Item = &'n str> + Cl
 }
 
 fn load_or_create(
-    vfs: &dyn Vfs,
+    vfs: &Arc<dyn Vfs>,
     data_dir: &Path,
     random: &mut Random,
 ) -> Result<(ManifestStore, bool, Vec<String>)> {
-    let loaded = ManifestStore::load(vfs, data_dir)?;
+    if let Some((store, wrong)) = ManifestStore::load(vfs, data_dir)? {
+        let warning =
+            wrong.map(|w| format!("one generation of the MANIFEST was not whole, the other is used: {w}"));
+        return Ok((store, false, warning.into_iter().collect()));
+    }
+    refuse_orphans(&**vfs, data_dir)?;
+    make_directories(&**vfs, data_dir)?;
+    let manifest = Manifest {
+        dataset_id: random.next_id(),
+        node_id: random.next_id(),
+        salt: random.next_u64(),
+        ..Manifest::default()
+    };
+    Ok((ManifestStore::create(vfs, data_dir, manifest)?, true, Vec::new()))
+}
+
+fn make_directories(vfs: &dyn Vfs, data_dir: &Path) -> Result<()> {
     for dir in [WAL_DIR, SNAP_DIR, LOST_DIR, EXPORT_DIR] {
-        let existing = vfs.create_dir(&data_dir.join(dir));
-        match existing {
+        match vfs.create_dir(&data_dir.join(dir)) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(Error::io(format!("cannot create dir={}", data_dir.join(dir).display()), e));
             }
             _ => {}
         }
     }
-    vfs.sync_dir(data_dir).map_err(|e| Error::io(format!("cannot sync dir={}", data_dir.display()), e))?;
-    match loaded {
-        Some((store, wrong)) => {
-            let warning = wrong
-                .map(|w| format!("one generation of the MANIFEST was not whole, the other is used: {w}"));
-            Ok((store, false, warning.into_iter().collect()))
-        }
-        None => {
-            refuse_orphans(vfs, data_dir)?;
-            let manifest = Manifest {
-                dataset_id: random.next_id(),
-                node_id: random.next_id(),
-                salt: random.next_u64(),
-                ..Manifest::default()
-            };
-            Ok((ManifestStore::create(vfs, data_dir, manifest)?, true, Vec::new()))
-        }
-    }
+    vfs.sync_dir(data_dir).map_err(|e| Error::io(format!("cannot sync dir={}", data_dir.display()), e))
 }
 
 /// Data without a MANIFEST is damage, not an empty directory.
@@ -266,8 +266,10 @@ fn refuse_orphans(vfs: &dyn Vfs, data_dir: &Path) -> Result<()> {
         (SNAP_DIR, |name| file_name::parse_snapshot(name).is_some()),
     ] {
         let dir = data_dir.join(dir);
-        let entries =
-            vfs.list(&dir).map_err(|e| Error::io(format!("cannot read dir={}", dir.display()), e))?;
+        let entries = match vfs.list(&dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(|e| Error::io(format!("cannot read dir={}", dir.display()), e))?,
+        };
         if let Some(entry) = entries.iter().find(|e| is_data(&e.name)) {
             let what = format!(
                 "the MANIFEST is missing and there is data holds={}",
@@ -333,8 +335,9 @@ fn replay_log(
     threads: usize,
     progress: &dyn Fn(Progress),
 ) -> Result<Found> {
-    let source =
-        Source { vfs, data_dir: &settings.data_dir, manifest, staging_bytes: settings.staging_bytes };
+    // Also what a whole segment has lost: a start that was cut may have shortened the last one.
+    let staging_bytes = settings.segment_bytes + settings.staging_bytes;
+    let source = Source { vfs, data_dir: &settings.data_dir, manifest, staging_bytes };
     // The reader is one thread; the others apply.
     replay(index, threads.saturating_sub(1).max(1), |replay| {
         recover(source, &mut |lsn, payload| replay.frame(lsn, payload), &|done, total| {

@@ -39,7 +39,12 @@ pub fn read_group(
     expected: Expected<'_>,
     each: &mut dyn FnMut(SnapshotEntry<'_>),
 ) -> Result<()> {
-    let failed = |e| Error::io(format!("cannot read a snapshot file={}", path.display()), e);
+    let failed = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::NotFound => {
+            Error::corrupt(path, 0, "snapshot file is missing").with_lsns(0, expected.snapshot.end)
+        }
+        _ => Error::io(format!("cannot read a snapshot file={}", path.display()), e),
+    };
     let bytes = vfs.open(path, OpenMode::Read).and_then(|file| file.map()).map_err(failed)?;
     check(&bytes, expected, each).map_err(|(offset, defect)| match defect {
         Defect::Version(_) | Defect::Unknown => {

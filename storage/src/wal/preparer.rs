@@ -1,7 +1,6 @@
 //! Keeps segments prepared, so that a group never waits for one and never meets a full disk.
 //!
-//! Two of the spares are set aside: one so that deletes still work when the disk is full, one so
-//! that recovery itself needs no free space. Writes use what is above them.
+//! How many, and who may use which: `wal::staging::room`.
 
 use std::collections::VecDeque;
 
@@ -13,14 +12,9 @@ use crate::{
     wal::{
         Config,
         segment::{Spare, create_spare},
-        staging::Staging,
+        staging::{SPARES, Staging},
     },
 };
-
-/// Spares that ordinary writes do not use: the emergency and the recovery segment.
-pub(crate) const SPARES_SET_ASIDE: usize = 2;
-/// Spares that the preparer keeps in all.
-pub(crate) const SPARES: usize = SPARES_SET_ASIDE + 1;
 
 /// The prepared segments.
 #[derive(Debug)]

@@ -41,6 +41,8 @@ use crate::{
     },
 };
 
+/// No run begins above this number, so that none comes to the end of them.
+const INDEX_MAX: u64 = u64::MAX >> 1;
 /// A torn tail of more than this is not kept whole in `lost/`.
 const LOST_LEN_MAX: usize = 16 << 20;
 
@@ -147,7 +149,13 @@ pub fn recover(
     found.push(SegmentMeta { first_index: last.header.first_index, end });
     // More frames than these cannot have been handed out behind the end.
     let gap = (content.len() as u64 + source.staging_bytes) / crate::format::frame::HEADER_LEN as u64 + 1;
-    let next_index = if clean { chain.index + 1 } else { chain.index.max(last.header.first_index) + gap + 1 };
+    let before =
+        if clean { chain.index } else { chain.index.max(last.header.first_index).saturating_add(gap) };
+    let next_index = before.checked_add(1).filter(|next| *next < INDEX_MAX).ok_or_else(|| {
+        let what =
+            format!("the log has used up its numbers, last={} file={}", chain.index, last.path.display());
+        Error::new(ErrorKind::Unsupported, what)
+    })?;
     Ok(Found {
         segments: found,
         tail: Tail { index: chain.index, crc: chain.crc, term: chain.term, ts: chain.ts, end: end_at },
@@ -303,10 +311,11 @@ impl SegmentReader<'_> {
     fn frames(&mut self, segment: &Segment, bytes: &[u8]) -> Result<(u64, Option<Bad>)> {
         let mut scan = Scan::new(bytes, segment.header, self.chain);
         let mut first = true;
-        let bad = loop {
+        // The end is where the first bad frame begins, also if it verified by itself.
+        let (end, bad) = loop {
             let offset = scan.offset();
             match scan.next() {
-                None => break None,
+                None => break (offset, None),
                 Some(Err(Bad::Unsupported(defect))) => {
                     let what = format!(
                         "log frame of a newer version: {defect} file={} offset={offset}",
@@ -314,11 +323,11 @@ impl SegmentReader<'_> {
                     );
                     return Err(Error::new(ErrorKind::Unsupported, what));
                 }
-                Some(Err(bad)) => break Some(bad),
+                Some(Err(bad)) => break (offset, Some(bad)),
                 Some(Ok((frame, payload))) => {
                     if frame.header.kind.is_replicated() {
                         if std::mem::take(&mut first) && frame.header.index != segment.header.first_index {
-                            break Some(Bad::Chain);
+                            break (offset, Some(Bad::Chain));
                         }
                         self.clock = self.clock.max(frame.header.ts);
                         self.chain = scan.chain();
@@ -333,7 +342,7 @@ impl SegmentReader<'_> {
                 }
             }
         };
-        Ok((scan.offset(), bad))
+        Ok((end, bad))
     }
 
     /// Snapshot and log are of one history.
@@ -357,26 +366,35 @@ fn judge_end(
     bad: Option<Bad>,
 ) -> Result<bool> {
     let manifest = source.manifest;
-    let corrupt = |known_last: u64, what: String| {
+    let clean = manifest.clean.as_ref();
+    if let Some(clean) = clean.filter(|clean| clean.segment > end.segment) {
+        let path = file_name::segment_path(source.data_dir, clean.segment);
+        let what = "log segment is missing, the last stop was clean and ended in it";
+        return Err(Error::corrupt(path, 0, what).with_lsns(chain.index + 1, clean.last_index));
+    }
+    // Where the log is known to have ended, or at least to have been.
+    let known_last =
+        clean.filter(|clean| clean.segment == end.segment).map_or(u64::MAX, |clean| clean.last_index);
+    let corrupt = |what: String| {
         let reason = bad.map_or("the log ends too early".into(), describe);
-        let known_last = known_last.max(chain.index + 1);
+        let first = chain.index.saturating_add(1);
         Err(Error::corrupt(&last.path, end.offset, format!("{reason}: {what}"))
-            .with_lsns(chain.index + 1, known_last))
+            .with_lsns(first, known_last.max(first)))
     };
     if let Some(mark) = bad.and_then(|_| vouching_mark(content, &last.header, end)) {
-        return corrupt(u64::MAX, format!("these bytes were durable, durable_to={}", mark.durable));
+        return corrupt(format!("these bytes were durable, durable_to={}", mark.durable));
     }
     if let Some(meta) = manifest.segments.iter().find(|m| m.first_index == end.segment && m.end > end.offset)
     {
-        return corrupt(u64::MAX, format!("this segment was sealed, end={}", meta.end));
+        return corrupt(format!("this segment was sealed, end={}", meta.end));
     }
     if let Some(snapshot) = manifest.snapshot.as_ref().filter(|s| s.end > chain.index) {
-        return corrupt(snapshot.end, format!("a snapshot holds frames up to lsn={}", snapshot.end));
+        return corrupt(format!("a snapshot holds frames up to lsn={}", snapshot.end));
     }
-    let Some(clean) = &manifest.clean else { return Ok(false) };
+    let Some(clean) = clean else { return Ok(false) };
     let clean_end = LogPosition { segment: clean.segment, offset: clean.end };
     if end < clean_end {
-        return corrupt(clean.last_index, format!("the last stop was clean and ended at {clean_end}"));
+        return corrupt(format!("the last stop was clean and ended at {clean_end}"));
     }
     if end.segment != clean.segment {
         return Ok(false);
@@ -385,7 +403,7 @@ fn judge_end(
     if exact && (chain.index, chain.crc) == (clean.last_index, clean.last_crc) {
         return Ok(true);
     }
-    corrupt(clean.last_index, format!("the log was changed after a clean stop at {clean_end}"))
+    corrupt(format!("the log was changed after a clean stop at {clean_end}"))
 }
 
 fn describe(bad: Bad) -> String {

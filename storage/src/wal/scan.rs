@@ -105,7 +105,7 @@ impl<'a> Scan<'a> {
                     && start.prev_term == u64::from(chain.term)
                     && start.run_id == self.header.run_id
             }
-            _ => h.index == chain.index + 1 && h.term == chain.term,
+            _ => Some(h.index) == chain.index.checked_add(1) && h.term == chain.term,
         };
         in_order && place
     }

@@ -3,159 +3,38 @@
 //! Two buffers: appenders fill one under a short lock while the committer writes the other. The
 //! place of every frame (segment and offset) is fixed here, so rotation is a function of the
 //! sequence of frames and nothing else. No I/O happens under this lock, and nothing blocks:
-//! room is asked for before (`admit`) and then guaranteed.
+//! room is asked for before and then guaranteed ([`room`]).
+
+pub mod group;
+pub mod room;
 
 use std::{sync::Arc, task::Waker, time::Duration};
 
+pub use self::{
+    group::{Body, SharedBytes},
+    room::{Permit, Urgency},
+};
+pub(crate) use self::{
+    group::{Group, MARK_FRAME_LEN, Part},
+    room::SPARES,
+};
+
 use crate::{
     clock::{Clock, UnixMillis},
-    error::{Error, ErrorKind, Result},
     format::{
         checksum::{Salt, crc32},
-        frame::{self, Header, Kind},
-        payload::{MARK_LEN, Mark},
+        frame::{Header, Kind},
+        payload::Mark,
         segment::{SEGMENT_HEADER_LEN, SegmentHeader},
     },
     lsn::{LogPosition, Lsn},
-    settings::{Fsync, Level},
+    settings::Fsync,
     sync::{Condvar, Mutex, MutexGuard, thread},
-    wal::{
-        Config, Tail,
-        preparer::{SPARES, SPARES_SET_ASIDE},
-    },
+    wal::{Config, Tail},
 };
 
-/// Bytes on disk of a Mark.
-pub(crate) const MARK_FRAME_LEN: u64 = frame::disk_len(MARK_LEN) as u64;
-/// Values from this size on are not copied into the buffer.
-pub(crate) const SHARE_LEN_MIN: usize = 64 << 10;
 /// A Mark follows this long after the last write.
 const IDLE_AFTER: Duration = Duration::from_millis(50);
-
-/// Bytes that stay where they are until the committer has written them.
-pub type SharedBytes = Box<dyn AsRef<[u8]> + Send + Sync>;
-
-/// The payload of a frame, in two pieces, and its checksum, computed before any lock is taken.
-pub struct Body<'a> {
-    head: &'a [u8],
-    tail: &'a [u8],
-    shared: Option<SharedBytes>,
-    crc: u32,
-}
-
-impl<'a> Body<'a> {
-    /// A payload that is copied.
-    pub fn copied(payload: &'a [u8]) -> Self {
-        Body { head: payload, tail: &[], shared: None, crc: crc32(&[payload]) }
-    }
-
-    /// A payload whose second piece is the value; `share` gives a handle on the same bytes, which
-    /// is kept instead of a copy if the value is large.
-    pub fn with_value(head: &'a [u8], value: &'a [u8], share: impl FnOnce() -> SharedBytes) -> Self {
-        let shared = (value.len() >= SHARE_LEN_MIN).then(share);
-        Body { head, tail: value, shared, crc: crc32(&[head, value]) }
-    }
-
-    fn len(&self) -> usize {
-        self.head.len() + self.tail.len()
-    }
-
-    /// Bytes on disk of the frame.
-    pub fn frame_len(&self) -> u64 {
-        frame::disk_len(self.len()) as u64
-    }
-}
-
-/// How far a frame may dip into the segments that are set aside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Urgency {
-    /// Not at all: it adds data.
-    Write,
-    /// The emergency segment: it frees memory and disk.
-    Delete,
-    /// All of them: the first frame of a run.
-    Recovery,
-}
-
-impl Urgency {
-    fn set_aside(self) -> usize {
-        match self {
-            Urgency::Write => SPARES_SET_ASIDE,
-            Urgency::Delete => SPARES_SET_ASIDE - 1,
-            Urgency::Recovery => 0,
-        }
-    }
-}
-
-/// Room in the buffer and on the disk; given back when dropped.
-#[derive(Debug)]
-pub struct Permit<'a> {
-    staging: &'a Staging,
-    bytes: u64,
-    level: Level,
-    own_segment: Option<u64>,
-}
-
-impl Permit<'_> {
-    /// The group of these frames is synced even if the mode does not ask for it.
-    pub fn at_level(mut self, level: Level) -> Self {
-        self.level = level;
-        self
-    }
-}
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        let mut s = self.staging.lock();
-        s.reserved -= self.bytes;
-        if let Some(capacity) = self.own_segment {
-            s.own_ready = Some(capacity);
-        }
-    }
-}
-
-/// What goes to one segment with one write.
-pub(crate) struct Part {
-    /// This part begins a segment: its header and its capacity.
-    pub begins: Option<(SegmentHeader, u64)>,
-    /// Where it goes.
-    pub at: LogPosition,
-    /// The Mark in front, whose content is filled in when it is written.
-    pub mark: Header,
-    /// The frames; the first `MARK_FRAME_LEN` bytes are left for the Mark.
-    pub bytes: Vec<u8>,
-    /// Large values: each stands before the byte at this position of `bytes`.
-    pub shared: Vec<(usize, SharedBytes)>,
-    /// Length on disk.
-    pub len: u64,
-}
-
-impl std::fmt::Debug for Body<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Body({} bytes)", self.len())
-    }
-}
-
-impl std::fmt::Debug for Part {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Part({} bytes at {})", self.len, self.at)
-    }
-}
-
-/// What one turn of the committer writes.
-#[derive(Debug, Default)]
-pub(crate) struct Group {
-    /// In order; more than one only if the log rotated.
-    pub parts: Vec<Part>,
-    /// Frames in it that somebody waits for.
-    pub frames: usize,
-    /// The last LSN handed out.
-    pub last: Lsn,
-    /// Somebody waits for the disk.
-    pub sync: bool,
-    /// Bytes of the buffer that this group occupies.
-    pub bytes: u64,
-}
 
 /// What the committer's thread is to do next.
 #[derive(Debug, PartialEq, Eq)]
@@ -199,18 +78,6 @@ struct State {
     /// The committer sleeps until this many frames wait.
     sleeping_for: Option<usize>,
     for_room: Vec<Waker>,
-}
-
-impl State {
-    /// A segment is ready for a frame that needs one of its own, and another for what follows it.
-    /// If none is, one of the right size is asked for.
-    fn own_is_ready(&mut self, frame: u64) -> bool {
-        let fits = self.own_ready.is_some_and(|capacity| usable(capacity) >= frame);
-        if !fits {
-            self.own_wanted = self.own_wanted.max(frame);
-        }
-        fits && self.spares > SPARES_SET_ASIDE
-    }
 }
 
 /// The order of the log, and what of it waits to be written.
@@ -275,60 +142,16 @@ impl Staging {
         self.state.lock().expect("nothing panics under the staging lock")
     }
 
-    /// The longest frame that shares a segment with others.
-    fn shared_frame_max(&self) -> u64 {
-        usable(self.segment_bytes) / 2
-    }
-
-    /// Room for one frame of up to `frame` bytes and, beside it, small ones of up to `extra`.
-    pub(crate) fn admit(&self, frame: u64, extra: u64, urgency: Urgency) -> Result<Permit<'_>> {
-        let mut s = self.lock();
-        if s.closed {
-            return Err(Error::new(ErrorKind::Closed, "the engine is closed"));
-        }
-        // Each of the frames may begin a group, which begins with a Mark.
-        let bytes = frame + extra + 2 * MARK_FRAME_LEN;
-        let queued = s.reserved + s.in_flight + s.filling.bytes;
-        // A frame that is larger than the whole buffer goes alone.
-        if queued > 0 && queued + bytes > self.staging_bytes {
-            return Err(overloaded("staging buffer"));
-        }
-        // With what goes beside it, it would fill more than half a segment.
-        let alone = bytes > self.shared_frame_max();
-        // Both are asked, so that both are prepared.
-        let own_is_ready = !alone || s.own_is_ready(frame);
-        if !self.has_space(&s, if alone { bytes - frame } else { bytes }, urgency) || !own_is_ready {
-            return Err(no_space(&s, urgency));
-        }
-        let own_segment = if alone { s.own_ready.take() } else { None };
-        s.reserved += bytes;
-        Ok(Permit { staging: self, bytes, level: Level::Memory, own_segment })
-    }
-
-    /// Next-fit packing of frames that are at most half a segment fills every other segment at
-    /// least half, so `n` spares surely take `n` half segments of them.
-    fn has_space(&self, s: &State, bytes: u64, urgency: Urgency) -> bool {
-        let wanted = s.reserved + bytes;
-        let in_active = s.capacity.saturating_sub(s.position.offset + 2 * MARK_FRAME_LEN);
-        let spares = s.spares.saturating_sub(urgency.set_aside()) as u64;
-        let usual = wanted <= in_active || wanted <= spares * self.shared_frame_max();
-        // After a large frame the next one rotates: that takes a spare of its own.
-        usual && (!s.own_taken || spares > 0)
-    }
-
     /// Puts a frame into the order.
     pub(crate) fn append(&self, permit: &mut Permit<'_>, kind: Kind, body: Body<'_>, now: UnixMillis) -> Lsn {
         assert!(kind.is_replicated());
         let frame_len = body.frame_len();
         let mut s = self.lock();
-        assert!(frame_len <= permit.bytes, "frame_len={frame_len} permit={}", permit.bytes);
-        permit.bytes -= frame_len;
-        s.reserved -= frame_len;
-
+        permit.spend(&mut s, frame_len);
         s.ts = s.ts.max(now);
         let lsn = Lsn(s.next_index);
         // The small frames beside the one that was admitted are removals.
-        let own_segment = if kind == Kind::Remove { None } else { permit.own_segment.take() };
+        let own_segment = if kind == Kind::Remove { None } else { permit.take_own_segment() };
         self.place(&mut s, frame_len, own_segment);
         let header = Header { kind, index: lsn.0, term: self.term, prev: s.last_crc, ts: s.ts };
         let head = header.encode(body.len(), body.crc, self.salt);
@@ -343,9 +166,10 @@ impl Staging {
         group.push(&head, body, frame_len);
         group.last = lsn;
         group.frames += 1;
-        group.sync |= permit.level == Level::Disk;
-        // Waking is a system call, so only if it helps.
-        let wake = s.sleeping_for.is_some_and(|frames| s.filling.frames >= frames);
+        group.sync |= permit.wants_disk();
+        // Waking is a system call, so only if it helps, and once.
+        let waiting = s.filling.frames;
+        let wake = s.sleeping_for.take_if(|frames| waiting >= *frames).is_some();
         drop(s);
         if wake {
             self.work.notify_one();
@@ -487,13 +311,13 @@ impl Staging {
 
     pub(crate) fn request_sync(&self, lsn: Lsn) {
         let mut s = self.lock();
-        // What is still in the buffer goes with its group.
+        // What is still in the buffer goes with its group, of which the committer knows.
         if !s.filling.parts.is_empty() && s.filling.first() <= lsn {
             s.filling.sync = true;
-        } else {
-            s.sync_asked = true;
+            return;
         }
-        let wake = s.sleeping_for.is_some();
+        s.sync_asked = true;
+        let wake = s.sleeping_for.take().is_some();
         drop(s);
         if wake {
             self.work.notify_one();
@@ -504,57 +328,6 @@ impl Staging {
         let mut s = self.lock();
         assert!(index >= s.next_index);
         s.next_index = index;
-    }
-
-    /// The capacity of the segment that is to be prepared next, if one is.
-    pub(crate) fn wanted_spare(&self) -> Option<u64> {
-        let s = self.lock();
-        let own = s.own_wanted > 0 && s.own_ready.is_none_or(|c| usable(c) < s.own_wanted);
-        if s.spares < SPARES {
-            Some(self.segment_bytes)
-        } else if own {
-            let capacity = s.own_wanted + self.segment_bytes - usable(self.segment_bytes);
-            // Never the usual size: by that the two are told apart.
-            Some(if capacity == self.segment_bytes { capacity + frame::ALIGN as u64 } else { capacity })
-        } else {
-            None
-        }
-    }
-
-    /// A spare was prepared. Gives the capacity of one that nobody needs any more.
-    pub(crate) fn spare_ready(&self, capacity: u64) -> Option<u64> {
-        let mut s = self.lock();
-        let mut unneeded = None;
-        if capacity == self.segment_bytes {
-            s.spares += 1;
-        } else {
-            unneeded = s.own_ready.replace(capacity);
-            s.own_wanted = 0;
-        }
-        s.disk_full = false;
-        drop(s);
-        self.wake_for_room();
-        unneeded
-    }
-
-    pub(crate) fn spare_failed(&self) {
-        let mut s = self.lock();
-        s.disk_full = true;
-        s.own_wanted = 0;
-        drop(s);
-        self.wake_for_room();
-    }
-
-    pub(crate) fn register_for_room(&self, waker: &Waker) {
-        self.lock().for_room.push(waker.clone());
-    }
-
-    pub(crate) fn spares(&self) -> usize {
-        self.lock().spares
-    }
-
-    pub(crate) fn is_disk_full(&self) -> bool {
-        self.lock().disk_full
     }
 
     pub(crate) fn appended(&self) -> Lsn {
@@ -588,12 +361,6 @@ impl Staging {
         }
     }
 
-    /// Wakes those who wait for room, because there is some or because there never will be.
-    pub(crate) fn wake_for_room(&self) {
-        let woken = std::mem::take(&mut self.lock().for_room);
-        woken.into_iter().for_each(Waker::wake);
-    }
-
     pub(crate) fn stop(&self) {
         self.lock().stopping = true;
         self.work.notify_all();
@@ -605,45 +372,5 @@ impl Staging {
         let mut out = header.encode(payload.len(), crc32(&[&payload]), self.salt).to_vec();
         out.extend_from_slice(&payload);
         out
-    }
-}
-
-impl Group {
-    /// The first LSN that can be in it.
-    fn first(&self) -> Lsn {
-        Lsn(self.parts.first().map_or(self.last.0, |p| p.mark.index) + 1)
-    }
-
-    fn push(&mut self, head: &[u8], body: Body<'_>, frame_len: u64) {
-        let part = self.parts.last_mut().expect("placed before");
-        let payload_len = body.len();
-        part.bytes.extend_from_slice(head);
-        part.bytes.extend_from_slice(body.head);
-        match body.shared {
-            Some(shared) => part.shared.push((part.bytes.len(), shared)),
-            None => part.bytes.extend_from_slice(body.tail),
-        }
-        let padding = payload_len.next_multiple_of(frame::ALIGN) - payload_len;
-        part.bytes.extend_from_slice(&[0; frame::ALIGN][..padding]);
-        part.len += frame_len;
-        self.bytes += frame_len;
-    }
-}
-
-/// What frames may occupy of a segment: header and two Marks are taken.
-fn usable(capacity: u64) -> u64 {
-    capacity.saturating_sub(SEGMENT_HEADER_LEN as u64 + 2 * MARK_FRAME_LEN)
-}
-
-fn overloaded(what: &str) -> Error {
-    Error::new(ErrorKind::Overloaded, format!("the log has no room at the moment, what={what}"))
-}
-
-fn no_space(s: &State, urgency: Urgency) -> Error {
-    // Full only if nothing is on its way: the preparer failed, and there is nothing to wait for.
-    if s.disk_full && s.spares <= urgency.set_aside() {
-        Error::new(ErrorKind::Full, "the disk is full: no log segment can be prepared")
-    } else {
-        overloaded("prepared segments")
     }
 }

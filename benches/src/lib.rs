@@ -1,0 +1,61 @@
+//! What the measurements share: an engine to measure, and keys.
+
+use std::{path::Path, sync::Arc};
+
+use emberkeep_storage::{Background, Components, Engine, Settings, vfs::Vfs};
+
+/// Length of the keys: `key:` and twelve digits.
+pub const KEY_LEN: usize = 16;
+
+/// The key of a number.
+pub fn key(number: u64) -> [u8; KEY_LEN] {
+    let mut key = *b"key:000000000000";
+    let (mut at, mut rest) = (KEY_LEN, number);
+    while rest > 0 && at > 4 {
+        at -= 1;
+        key[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    key
+}
+
+/// The defaults, but no limit of memory and no snapshot while something else is measured.
+pub fn settings(dir: &Path) -> Settings {
+    Settings { max_bytes: None, checkpoint_bytes: 1 << 40, ..Settings::new(dir.join("data")) }
+}
+
+/// Opens an engine on this file system.
+///
+/// # Panics
+/// If that fails.
+pub fn open(settings: Settings, vfs: Arc<dyn Vfs>, background: Background) -> Engine {
+    let components = Components { vfs, background, ..Components::os().expect("the system gives random bytes") };
+    Engine::open(settings, components).expect("the engine opens")
+}
+
+/// Draws numbers from `0..n` as requests to a cache come: number `i` about `1 / (i + 1)^s` as
+/// often as the first. The same sequence in every run.
+#[derive(Debug)]
+pub struct Zipf {
+    n: f64,
+    s: f64,
+    state: u64,
+}
+
+impl Zipf {
+    /// `s` must not be 1; 0.99 is usual.
+    pub fn new(n: u64, s: f64) -> Zipf {
+        Zipf { n: n as f64, s, state: 0x9e37_79b9_7f4a_7c15 }
+    }
+
+    /// The next number: the inverse of the continuous distribution, which is near enough.
+    pub fn draw(&mut self) -> u64 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        let uniform = (self.state >> 11) as f64 / (1u64 << 53) as f64;
+        let t = 1.0 - self.s;
+        let x = (uniform * ((self.n + 1.0).powf(t) - 1.0) + 1.0).powf(1.0 / t);
+        (x as u64).clamp(1, self.n as u64) - 1
+    }
+}

@@ -1,0 +1,183 @@
+//! What fuzzing and the decision table have found. Each test is one defect, named after what must
+//! hold; its head says what happened instead.
+
+use std::path::{Path, PathBuf};
+
+use emberkeep_storage::{
+    Action, BatchOp, BatchOutcome, Condition, ErrorKind, Expiry, Fsync, Key, UnixMillis, Write,
+    format::{
+        checksum::crc32,
+        frame::{Header, Kind, disk_len},
+        manifest::Manifest,
+        payload::TermStart,
+        segment::{SEGMENT_HEADER_LEN, SegmentHeader},
+    },
+    wal::scan::{Chain, Scan},
+};
+
+use crate::lab::{DIR, Lab, small};
+
+/// Killed after some writes: `rounds` segments, about.
+fn killed(rounds: usize) -> Lab {
+    let lab = Lab::new(small(Fsync::Always));
+    let engine = lab.open().unwrap();
+    for i in 0..rounds * 10 {
+        drop(engine.put(format!("key-{i}").as_str(), Write::new(&[b'v'; 1000])).unwrap().wait().unwrap());
+    }
+    engine.idle().unwrap();
+    Lab { disk: lab.disk.after_kill(), clock: lab.clock, settings: lab.settings }
+}
+
+fn segments(lab: &Lab) -> Vec<PathBuf> {
+    let names = lab.files("wal").into_iter().map(|(name, _)| name).filter(|name| name.ends_with(".wal"));
+    names.map(|name| Path::new(DIR).join("wal").join(name)).collect()
+}
+
+fn scanned(bytes: &[u8]) -> (SegmentHeader, Chain, usize) {
+    let header = SegmentHeader::decode(bytes).unwrap();
+    let chain =
+        Chain { index: header.prev_index, crc: header.prev_crc, term: header.prev_term, ..Chain::default() };
+    let mut scan = Scan::new(bytes, header, chain);
+    while let Some(Ok(_)) = scan.next() {}
+    (header, scan.chain(), scan.offset() as usize)
+}
+
+/// Fuzz target `segment`: `chain.index + gap + 1` in `wal::recover::recover` overflowed, and so
+/// would `chain.index + 1` in `Scan`. Only a writer that is wrong or hostile comes so far, but a
+/// data directory that cannot be read is refused, not the end of the process.
+#[test]
+fn a_log_that_has_used_up_all_numbers_is_refused() {
+    for (index, and_one_more) in [(u64::MAX, false), (u64::MAX, true), (u64::MAX - 100, false)] {
+        let lab = killed(1);
+        let segment = segments(&lab).pop().unwrap();
+        let mut bytes = lab.disk.read_file(&segment).unwrap();
+        let (header, chain, end) = scanned(&bytes);
+        let start = TermStart {
+            run_id: header.run_id,
+            node_id: [0; 16],
+            prev_term: chain.term.into(),
+            prev_index: chain.index,
+            prev_crc: chain.crc,
+        };
+        let mut payload = Vec::new();
+        start.encode(&mut payload);
+        let mut head =
+            Header { kind: Kind::TermStart, index, term: chain.term + 1, prev: chain.crc, ts: chain.ts };
+        let mut at = end;
+        for _ in 0..1 + usize::from(and_one_more) {
+            let encoded = head.encode(payload.len(), crc32(&[&payload]), header.salt);
+            bytes[at..at + encoded.len()].copy_from_slice(&encoded);
+            bytes[at + encoded.len()..][..payload.len()].copy_from_slice(&payload);
+            at += disk_len(payload.len());
+            head = Header {
+                kind: Kind::Flush,
+                prev: u32::from_le_bytes(encoded[..4].try_into().unwrap()),
+                ..head
+            };
+            payload = vec![0, 0];
+        }
+        lab.disk.write_file(&segment, &bytes);
+        assert!(matches!(lab.open().unwrap_err().kind(), ErrorKind::Corrupt | ErrorKind::Unsupported));
+    }
+}
+
+/// Fuzz target `segment`: the first frame of the last segment verified and had another number than
+/// the segment's header said. The log was taken to end *behind* that frame, while the chain ended
+/// before it: the start went on, and the next one found its own log corrupt.
+#[test]
+fn a_frame_that_is_not_the_first_of_its_segment_is_not_kept_in_it() {
+    // A second run that has written nothing: no Mark vouches for the start of its term.
+    let lab = killed(1);
+    let engine = lab.open().unwrap();
+    let lab = Lab { disk: lab.disk.after_kill(), clock: lab.clock, settings: lab.settings };
+    drop(engine);
+    let segment = segments(&lab).pop().unwrap();
+    let bytes = lab.disk.read_file(&segment).unwrap();
+    let header = SegmentHeader::decode(&bytes).unwrap();
+    // The last segment, under the name of another first frame, header and MANIFEST alike.
+    let forged = SegmentHeader { first_index: header.first_index + 1, ..header };
+    let mut moved = forged.encode();
+    moved.extend_from_slice(&bytes[SEGMENT_HEADER_LEN..]);
+    assert!(lab.disk.remove(&segment));
+    lab.disk.write_file(segment.with_file_name(format!("{:020}.wal", forged.first_index)), &moved);
+    for name in ["MANIFEST-0", "MANIFEST-1"] {
+        let path = Path::new(DIR).join(name);
+        let (generation, mut manifest) = Manifest::decode(&lab.disk.read_file(&path).unwrap()).unwrap();
+        manifest.segments.last_mut().unwrap().first_index = forged.first_index;
+        lab.disk.write_file(&path, &manifest.encode(generation));
+    }
+    match lab.open() {
+        Err(e) => assert_eq!(e.kind(), ErrorKind::Corrupt, "{e}"),
+        Ok(engine) => {
+            drop(engine);
+            lab.open().unwrap();
+        }
+    }
+}
+
+/// Fuzz target `engine`: `Expiry::At` of an instant that has passed makes an entry "absent at
+/// once", and so it is for the next write; but for the later steps of the same batch it was
+/// present, and a batch was refused that does nothing but what single writes may do.
+#[test]
+fn a_batch_step_does_not_see_an_entry_that_an_earlier_step_has_let_expire() {
+    let lab = Lab::new(small(Fsync::Always));
+    let engine = lab.open().unwrap();
+    let past = Write { expiry: Expiry::At(UnixMillis(1)), ..Write::new(b"1") };
+    let absent = Write { condition: Condition::Absent, ..Write::new(b"2") };
+    drop(engine.put("single", past).unwrap().wait().unwrap());
+    drop(engine.put("single", absent).unwrap().wait().unwrap());
+    assert!(engine.get("single").wait().unwrap().is_some());
+
+    let key = Key::from("batch");
+    let ops = [past, absent].map(|write| BatchOp { key, action: Action::Put(write) });
+    let committed = engine.batch(&ops, None).unwrap().wait().unwrap();
+    assert!(matches!(committed.outcome, BatchOutcome::Applied(_)), "{:?}", committed.outcome);
+}
+
+/// Decision table: the refusal was right, but a missing generation of the MANIFEST had been
+/// written anew before the log was looked at.
+#[test]
+fn a_refused_start_does_not_create_the_missing_manifest() {
+    let lab = killed(3);
+    let segment = &segments(&lab)[0];
+    lab.disk.flip_bit(segment, SEGMENT_HEADER_LEN as u64 + 60, 0);
+    assert!(lab.disk.remove(Path::new(DIR).join("MANIFEST-1")));
+    let before = lab.disk.tree();
+    assert_eq!(lab.open().unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(lab.disk.tree(), before);
+}
+
+/// Decision table: a file of the snapshot that the MANIFEST names was gone, and the error was `Io`
+/// ("the operating system refused"), with no place.
+#[test]
+fn a_missing_file_of_the_snapshot_is_corruption() {
+    let lab = Lab::new(small(Fsync::Always));
+    let engine = lab.open().unwrap();
+    drop(engine.put("k", Write::new(b"v")).unwrap().wait().unwrap());
+    drop(engine.checkpoint().unwrap());
+    engine.close().unwrap();
+    let group =
+        lab.disk.tree().into_iter().map(|(path, _)| path).find(|path| path.ends_with("002.snap")).unwrap();
+    assert!(lab.disk.remove(&group));
+    let error = lab.open().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert_eq!(error.place().map(|p| p.file.as_path()), Some(&*group));
+}
+
+/// Decision table: after a clean stop the last LSN is known, but the LSNs at risk were told as
+/// `n..=18446744073709551615`, because another row of the table was looked at first.
+#[test]
+fn the_lsns_at_risk_after_a_clean_stop_end_where_the_log_ended() {
+    let lab = Lab::new(small(Fsync::Always));
+    let engine = lab.open().unwrap();
+    let mut last = 0;
+    for i in 0..5 {
+        last = engine.put(format!("key-{i}").as_str(), Write::new(b"v")).unwrap().wait().unwrap().lsn.0;
+    }
+    engine.close().unwrap();
+    let segment = segments(&lab).pop().unwrap();
+    let len = lab.disk.read_file(&segment).unwrap().len() as u64;
+    lab.disk.flip_bit(&segment, len - 20, 0);
+    let error = lab.open().unwrap_err();
+    assert_eq!(error.place().unwrap().lsns, Some((last, last)), "{error}");
+}
