@@ -1,3 +1,4 @@
 //! The one integration-test binary of the root package.
 
+mod crash;
 mod http;

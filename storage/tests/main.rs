@@ -4,6 +4,6 @@ mod basics;
 mod crash;
 mod decision_table;
 mod found;
-mod gaps;
 mod golden;
 mod lab;
+mod promises;

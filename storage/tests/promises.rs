@@ -184,7 +184,9 @@ fn that_a_key_was_evicted_is_not_shown_before_it_is_durable() {
     let settings = Settings { max_items: Some(3), stripes: Some(1), ..small(Fsync::Always) };
     let engine = Lab::new(settings).open().unwrap();
     let keys = ["a", "b", "c"];
-    keys.iter().for_each(|key| drop(put(&engine, key, b"v")));
+    for key in keys {
+        put(&engine, key, b"v");
+    }
     let newer = put_unsynced(&engine, "d", b"v").lsn();
     let evicted: Vec<_> = keys.into_iter().filter(|key| !ready(&mut engine.peek(*key))).collect();
     assert_eq!(evicted.len(), 1, "{evicted:?}");
@@ -1034,13 +1036,15 @@ fn who_leaves_is_logged_before_who_comes() {
         let mut at = SEGMENT_HEADER_LEN;
         while let Ok(frame) = frame::decode(&bytes[at..], salt) {
             at += frame.disk_len();
-            let mut apply = |op: &Op<'_>| match op {
-                Op::Delete(key) => live.remove(key.bytes),
-                op => live.insert(op.key().bytes.to_vec()),
+            let mut apply = |op: &Op<'_>| {
+                _ = match op {
+                    Op::Delete(key) => live.remove(key.bytes),
+                    op => live.insert(op.key().bytes.to_vec()),
+                }
             };
             match payload::decode(&frame).unwrap() {
-                Payload::Op(op) => drop(apply(&op)),
-                Payload::Txn(ops) => ops.iter().for_each(|op| drop(apply(&op))),
+                Payload::Op(op) => apply(&op),
+                Payload::Txn(ops) => ops.iter().for_each(|op| apply(&op)),
                 Payload::Remove(_, keys) => keys.iter().for_each(|(key, _)| assert!(live.remove(key.bytes))),
                 _ => {}
             }
