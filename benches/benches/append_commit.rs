@@ -47,7 +47,11 @@ fn on(c: &mut Criterion, disk: &str, vfs: Arc<dyn Vfs>, settings: Settings) {
     group.finish();
 }
 
-fn put(engine: &Engine, next: &mut u64, value: &[u8]) -> emberkeep_storage::Commit<emberkeep_storage::PutOutcome> {
+fn put(
+    engine: &Engine,
+    next: &mut u64,
+    value: &[u8],
+) -> emberkeep_storage::Commit<emberkeep_storage::PutOutcome> {
     *next += 1;
     engine.put(&key(*next % KEYS)[..], Write::new(value)).expect("there is room")
 }

@@ -29,7 +29,8 @@ pub fn settings(dir: &Path) -> Settings {
 /// # Panics
 /// If that fails.
 pub fn open(settings: Settings, vfs: Arc<dyn Vfs>, background: Background) -> Engine {
-    let components = Components { vfs, background, ..Components::os().expect("the system gives random bytes") };
+    let components =
+        Components { vfs, background, ..Components::os().expect("the system gives random bytes") };
     Engine::open(settings, components).expect("the engine opens")
 }
 

@@ -93,7 +93,7 @@ pub(super) struct ServeFlags {
     #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
     max_memory: Option<Limit>,
     /// Number of entries, or none [default: none]
-    #[arg(long, visible_alias = "capacity", value_name = "COUNT", value_parser = parse_count)]
+    #[arg(long, visible_alias = "capacity", value_name = "COUNT", allow_negative_numbers = true, value_parser = parse_count)]
     max_items: Option<Limit>,
     /// Who leaves when the cache is full [default: s3fifo]
     #[arg(long, value_enum)]
@@ -161,7 +161,7 @@ fn parse_count(text: &str) -> Result<Limit> {
     match (text, text.parse()) {
         ("none", _) => Ok(Limit(None)),
         (_, Ok(count)) => Ok(Limit(Some(count))),
-        _ => Err(Error::invalid("a count is a whole number, or none")),
+        _ => Err(Error::invalid("a count is a whole number above zero, or none")),
     }
 }
 

@@ -30,6 +30,9 @@ use emberkeep_storage::{
 use crate::lab::{DIR, Lab, small};
 
 type Values = BTreeMap<String, Vec<u8>>;
+/// Something done to the bytes of a file.
+type Damage<'a> = &'a dyn Fn(&mut Vec<u8>);
+
 /// Every path, with its content; `None` for a directory.
 type Tree = BTreeMap<PathBuf, Option<Vec<u8>>>;
 
@@ -68,9 +71,9 @@ impl Case {
     fn closed() -> Case {
         let (case, running) = Self::run(|engine, values| {
             fill(engine, values, 0..90);
-            drop(engine.checkpoint().unwrap());
+            engine.checkpoint().unwrap();
             fill(engine, values, 60..150);
-            drop(engine.delete("key-007", Condition::Always, None).unwrap().wait().unwrap());
+            engine.delete("key-007", Condition::Always, None).unwrap().wait().unwrap();
             values.remove("key-007");
         });
         running.engine.close().unwrap();
@@ -204,7 +207,7 @@ struct Running {
 fn fill(engine: &Engine, values: &mut Values, range: std::ops::Range<u32>) {
     for i in range {
         let (key, value) = (format!("key-{i:03}"), format!("value-{i}-").repeat(40).into_bytes());
-        drop(engine.put(key.as_str(), Write::new(&value)).unwrap().wait().unwrap());
+        engine.put(key.as_str(), Write::new(&value)).unwrap().wait().unwrap();
         values.insert(key, value);
     }
 }
@@ -442,7 +445,7 @@ fn an_old_piece_of_the_same_segment_behind_the_end_is_cut() {
 fn a_log_that_ends_before_its_snapshot_is_corruption() {
     let (case, _running) = Case::run(|engine, values| {
         fill(engine, values, 0..30);
-        drop(engine.checkpoint().unwrap());
+        engine.checkpoint().unwrap();
         engine.idle().unwrap();
     });
     let segment = case.segment(0);
@@ -462,9 +465,9 @@ fn a_snapshot_of_another_history_is_corruption() {
     let run = |value: &'static [u8]| {
         let (case, _running) = Case::run(|engine, values| {
             fill(engine, values, 0..10);
-            drop(engine.put("x", Write::new(value)).unwrap().wait().unwrap());
+            engine.put("x", Write::new(value)).unwrap().wait().unwrap();
             values.insert("x".into(), value.to_vec());
-            drop(engine.checkpoint().unwrap());
+            engine.checkpoint().unwrap();
         });
         case
     };
@@ -666,7 +669,7 @@ fn a_segment_of_another_run_does_not_continue_the_chain() {
 fn one_damaged_generation_of_the_manifest_is_a_warning() {
     for case in [Case::killed(), Case::closed()] {
         for path in manifests() {
-            let damages: [&dyn Fn(&mut Vec<u8>); 4] =
+            let damages: [Damage<'_>; 4] =
                 [&|bytes| bytes[0] ^= 1, &|bytes| bytes[40] ^= 1, &|bytes| bytes[..512].fill(0), &|bytes| {
                     bytes.truncate(30)
                 }];
@@ -729,7 +732,7 @@ fn a_manifest_of_a_newer_version_is_unsupported() {
         let (generation, manifest) = Manifest::decode(bytes).unwrap();
         *bytes = Manifest { features: 1, ..manifest }.encode(generation);
     };
-    let damages: [&dyn Fn(&mut Vec<u8>); 2] = [&newer_version, &newer_feature];
+    let damages: [Damage<'_>; 2] = [&newer_version, &newer_feature];
     for newer in damages {
         manifests().iter().for_each(|path| case.edit(path, newer));
         let error = case.refused(ErrorKind::Unsupported);
@@ -923,12 +926,12 @@ fn two_short_runs() -> Case {
     let mut values = Values::new();
     let engine = lab.open().unwrap();
     fill(&engine, &mut values, 0..6);
-    drop(engine.checkpoint().unwrap());
+    engine.checkpoint().unwrap();
     fill(&engine, &mut values, 4..9);
     engine.close().unwrap();
     let engine = lab.open().unwrap();
     fill(&engine, &mut values, 7..13);
-    drop(engine.delete("key-001", Condition::Always, None).unwrap().wait().unwrap());
+    engine.delete("key-001", Condition::Always, None).unwrap().wait().unwrap();
     values.remove("key-001");
     engine.close().unwrap();
     Case::at_rest(lab.disk.after_kill(), lab.clock, values)

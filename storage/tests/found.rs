@@ -22,7 +22,7 @@ fn killed(rounds: usize) -> Lab {
     let lab = Lab::new(small(Fsync::Always));
     let engine = lab.open().unwrap();
     for i in 0..rounds * 10 {
-        drop(engine.put(format!("key-{i}").as_str(), Write::new(&[b'v'; 1000])).unwrap().wait().unwrap());
+        engine.put(format!("key-{i}").as_str(), Write::new(&[b'v'; 1000])).unwrap().wait().unwrap();
     }
     engine.idle().unwrap();
     Lab { disk: lab.disk.after_kill(), clock: lab.clock, settings: lab.settings }
@@ -124,8 +124,8 @@ fn a_batch_step_does_not_see_an_entry_that_an_earlier_step_has_let_expire() {
     let engine = lab.open().unwrap();
     let past = Write { expiry: Expiry::At(UnixMillis(1)), ..Write::new(b"1") };
     let absent = Write { condition: Condition::Absent, ..Write::new(b"2") };
-    drop(engine.put("single", past).unwrap().wait().unwrap());
-    drop(engine.put("single", absent).unwrap().wait().unwrap());
+    engine.put("single", past).unwrap().wait().unwrap();
+    engine.put("single", absent).unwrap().wait().unwrap();
     assert!(engine.get("single").wait().unwrap().is_some());
 
     let key = Key::from("batch");
@@ -153,8 +153,8 @@ fn a_refused_start_does_not_create_the_missing_manifest() {
 fn a_missing_file_of_the_snapshot_is_corruption() {
     let lab = Lab::new(small(Fsync::Always));
     let engine = lab.open().unwrap();
-    drop(engine.put("k", Write::new(b"v")).unwrap().wait().unwrap());
-    drop(engine.checkpoint().unwrap());
+    engine.put("k", Write::new(b"v")).unwrap().wait().unwrap();
+    engine.checkpoint().unwrap();
     engine.close().unwrap();
     let group =
         lab.disk.tree().into_iter().map(|(path, _)| path).find(|path| path.ends_with("002.snap")).unwrap();

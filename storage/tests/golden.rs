@@ -369,27 +369,29 @@ fn data_dir_settings() -> Settings {
 fn make_data_dir() -> SimDisk {
     let lab = Lab::new(data_dir_settings());
     let engine = lab.open().unwrap();
-    let put = |key: Key<'_>, write: Write<'_>| drop(engine.put(key, write).unwrap().wait().unwrap());
+    let put = |key: Key<'_>, write: Write<'_>| {
+        engine.put(key, write).unwrap().wait().unwrap();
+    };
     for i in 0..40 {
         put(Key::from(format!("old/{i:02}").as_str()), Write::new(&[i; 200]));
     }
-    drop(engine.delete("old/00", Condition::Always, None).unwrap().wait().unwrap());
-    drop(engine.checkpoint().unwrap());
+    engine.delete("old/00", Condition::Always, None).unwrap().wait().unwrap();
+    engine.checkpoint().unwrap();
     let expiry = Expiry::In(Duration::from_secs(1000));
     put(Key::from("typed"), Write { content_type: Some("text/plain"), expiry, ..Write::new(b"hello") });
     put(Key::from("short"), Write { expiry: Expiry::In(Duration::from_millis(10)), ..Write::new(b"x") });
     put(key(7, b"other"), Write::new(b"namespace"));
     put(key(8, b"flushed"), Write::new(b"x"));
-    drop(engine.flush(Some(8), None).unwrap().wait().unwrap());
-    drop(engine.incr("counter", 42, Default::default()).unwrap().wait().unwrap());
-    drop(engine.touch("old/01", expiry, Condition::Always, None).unwrap().wait().unwrap());
+    engine.flush(Some(8), None).unwrap().wait().unwrap();
+    engine.incr("counter", 42, Default::default()).unwrap().wait().unwrap();
+    engine.touch("old/01", expiry, Condition::Always, None).unwrap().wait().unwrap();
     let step = |key: &'static str, action| BatchOp { key: Key::from(key), action };
     let batch = [
         step("batch/a", Action::Put(Write::new(b"1"))),
         step("batch/b", Action::Put(Write::new(b"2"))),
         step("old/02", Action::Delete(Condition::Always)),
     ];
-    drop(engine.batch(&batch, None).unwrap().wait().unwrap());
+    engine.batch(&batch, None).unwrap().wait().unwrap();
     // Time enough for the expirer to have removed "short".
     lab.pass(Duration::from_secs(2));
     engine.step().unwrap();

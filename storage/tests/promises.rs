@@ -209,7 +209,7 @@ fn that_a_key_has_expired_is_not_shown_before_its_deadline_is_durable() {
     // Removed by whoever writes to the key: the answer rests on the removal.
     waits("delete", &engine, delete(&engine, "k"));
     let soon = Write { expiry: Expiry::In(Duration::from_secs(1)), ..Write::new(b"v") };
-    drop(engine.put("k", soon).unwrap().wait().unwrap());
+    engine.put("k", soon).unwrap().wait().unwrap();
     lab.pass(Duration::from_secs(2));
     let present = Write { condition: Condition::Present, ..Write::new(b"v") };
     waits("put if present", &engine, engine.put("k", present).unwrap());
@@ -433,7 +433,7 @@ fn every_call_fails(call: Call, effects: &[Effect], from_then_on: bool) {
             let outcome = engine.put(key.as_str(), Write::new(&value));
             book.wrote(&key, Some(value), outcome);
         }
-        drop(engine.checkpoint().unwrap());
+        engine.checkpoint().unwrap();
         put(&engine, "more", b"x");
         drop(put_unsynced(&engine, "unknown", b"x"));
         (lab.disk.after_kill(), book)
@@ -515,7 +515,7 @@ fn on_a_full_disk_writes_are_refused_deletes_and_reads_go_on_and_space_brings_wr
         let outcome = engine.put(key.as_str(), Write::new(b"v"));
         book.wrote(&key, Some(b"v".to_vec()), outcome);
     }
-    drop(engine.checkpoint().unwrap());
+    engine.checkpoint().unwrap();
     while !matches!(engine.stats(), s if s.unsynced_bytes == 0) {
         engine.step().unwrap();
     }
@@ -597,7 +597,7 @@ fn room_that_was_promised_is_there_for_frames_of_every_size() {
                 Ok(commit) => drop(commit),
                 Err(e) => assert_eq!(e.kind(), ErrorKind::Overloaded, "{e}"),
             }
-            if random.next_u64() % 40 == 0 {
+            if random.next_u64().is_multiple_of(40) {
                 engine.step().unwrap();
             }
         }
@@ -752,7 +752,7 @@ fn meddled_checkpoint(seed: u8, fsync: Fsync) {
                     entry.2 = Some(worker.now().after(Duration::from_secs(1000 + n % 1000)).0);
                     touch.lsn()
                 }
-                4 if n % 7 == 0 => {
+                4 if n.is_multiple_of(7) => {
                     model.clear();
                     worker.flush(None, None).unwrap().lsn()
                 }
@@ -800,13 +800,13 @@ fn a_deadline_that_was_moved_in_time_counts_however_late_the_restart_is() {
         let engine = lab.open().unwrap();
         for key in ["kept", "longer"] {
             let soon = Write { expiry: Expiry::In(Duration::from_secs(10)), ..Write::new(b"v") };
-            drop(engine.put(key, soon).unwrap().wait().unwrap());
+            engine.put(key, soon).unwrap().wait().unwrap();
         }
         if checkpoint {
-            drop(engine.checkpoint().unwrap());
+            engine.checkpoint().unwrap();
         }
         for (key, expiry) in [("kept", Expiry::Never), ("longer", Expiry::In(Duration::from_secs(1000)))] {
-            drop(engine.touch(key, expiry, Condition::Always, None).unwrap().wait().unwrap());
+            engine.touch(key, expiry, Condition::Always, None).unwrap().wait().unwrap();
         }
         lab.pass(Duration::from_secs(60));
         let before = state(&engine);
@@ -898,9 +898,9 @@ fn what_the_expirer_has_removed_does_not_come_back_under_an_earlier_clock() {
         let lab = Lab::new(small(Fsync::Always));
         let engine = lab.open().unwrap();
         let soon = Write { expiry: Expiry::In(Duration::from_secs(10)), ..Write::new(b"v") };
-        drop(engine.put("k", soon).unwrap().wait().unwrap());
+        engine.put("k", soon).unwrap().wait().unwrap();
         if checkpoint {
-            drop(engine.checkpoint().unwrap());
+            engine.checkpoint().unwrap();
         }
         lab.pass(Duration::from_secs(20));
         engine.step().unwrap();
@@ -919,7 +919,7 @@ fn a_clock_that_was_set_back_while_nothing_ran_brings_no_entry_back() {
         let lab = Lab::new(small(Fsync::Always));
         let engine = lab.open().unwrap();
         let soon = Write { expiry: Expiry::In(Duration::from_secs(10)), ..Write::new(b"v") };
-        drop(engine.put("k", soon).unwrap().wait().unwrap());
+        engine.put("k", soon).unwrap().wait().unwrap();
         lab.pass(Duration::from_secs(20));
         assert_eq!(value(&engine, "k"), None);
         match how {
@@ -1097,7 +1097,7 @@ fn a_kill_in_the_middle_of_any_sync_and_a_cut_of_the_restart_lose_nothing() {
     for i in 0..8 {
         *acknowledged.lock().unwrap() = put(&engine, &format!("key-{i}"), &vec![7; 2500]);
     }
-    drop(engine.checkpoint().unwrap());
+    engine.checkpoint().unwrap();
     *acknowledged.lock().unwrap() = put(&engine, "last", b"x");
     engine.close().unwrap();
     lab.disk.on_sync(Box::new(|| {}));

@@ -29,8 +29,8 @@ use std::{
 };
 
 use emberkeep_storage::{
-    Background, Commit, Components, Condition, DeleteOutcome, Engine, ErrorKind, Expiry, Fsync, Gate, Lsn,
-    PutOutcome, Result, Settings, TouchOutcome, UnixMillis, Write,
+    Background, Commit, Components, Condition, DeleteOutcome, Engine, ErrorKind, Expiry, Fsync, Gate, Level,
+    Lsn, PutOutcome, Result, Settings, TouchOutcome, UnixMillis, Write,
     format::{
         frame,
         op::Op,
@@ -119,7 +119,8 @@ fn halt() {
 /// they are woken. A wake-up that is lost leaves everybody asleep, which shuttle reports.
 fn threads() {
     let world = World::open_with(Background::Threads);
-    let threads: Vec<_> = (0..3).map(|_| world.spawn(3, World::write)).collect();
+    let mut threads: Vec<_> = (0..3).map(|_| world.spawn(3, World::write)).collect();
+    threads.extend((0..2).map(|_| world.spawn(3, World::read)));
     threads.into_iter().for_each(|t| t.join().unwrap());
     world.check_history();
     world.engine.close().unwrap();
@@ -246,7 +247,6 @@ fn scaled(iterations: usize) -> usize {
     ((iterations as f64 * factor) as usize).max(1)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the file is named by whoever replays a failure")]
 fn schedule_to_replay() -> Option<String> {
     let path = std::env::var_os("SHUTTLE_SCHEDULE")?;
     Some(std::fs::read_to_string(path).expect("the file with the schedule can be read"))
@@ -363,6 +363,7 @@ impl World {
             5 => self.put(key, Expiry::In(Duration::from_millis(300))),
             6 => self.touch(key),
             7 => self.flush(),
+            8 => self.put_lightly(key),
             _ => self.delete(key),
         }
     }
@@ -401,6 +402,14 @@ impl World {
             assert!(matches!(committed.outcome, PutOutcome::Created | PutOutcome::Replaced));
             Ok(Answer::Wrote(committed.lsn))
         });
+    }
+
+    /// A put that is acknowledged before it is written: nothing that history could hold to, but a
+    /// reader who sees it asks for a sync.
+    fn put_lightly(&self, key: &'static str) {
+        let write = Write { level: Some(Level::Memory), ..Write::new(b"light") };
+        let refused = self.engine.put(key, write).and_then(acknowledged).err().map(|e| e.kind());
+        assert!(matches!(refused, None | Some(ErrorKind::Overloaded | ErrorKind::Halted)), "{refused:?}");
     }
 
     fn delete(&self, key: &'static str) {
@@ -512,6 +521,7 @@ fn open(disk: &SimDisk, clock: &SimClock, background: Background) -> Result<Engi
         max_value_bytes: 4 << 10,
         max_bytes: None,
         max_items: Some(ITEMS_MAX),
+        allow_downgrade: true,
         stripes: Some(2),
         ..Settings::new("/data")
     };

@@ -170,14 +170,26 @@ impl Options {
             Sync::Disk => format!("The disk as it is ({})", file_system(&self.dir)),
         };
         let heads = [
-            "N", "puts/s", "lowest to highest", "floor/s", "ratio", "lowest to highest", "puts per sync",
-            "T_sync us", "p50 us", "p99 us", "p50 / T_sync",
+            "N",
+            "puts/s",
+            "lowest to highest",
+            "floor/s",
+            "ratio",
+            "lowest to highest",
+            "puts per sync",
+            "T_sync us",
+            "p50 us",
+            "p99 us",
+            "p50 / T_sync",
         ];
         let mut lines = vec![heads.map(str::to_owned).to_vec()];
         for r in rows {
             let micros = |d: Duration| format!("{:.0}", d.as_secs_f64() * 1e6);
             let spread = |values: &[f64], digits: usize| {
-                let (low, high) = (values.iter().copied().fold(f64::MAX, f64::min), values.iter().copied().fold(0.0, f64::max));
+                let (low, high) = (
+                    values.iter().copied().fold(f64::MAX, f64::min),
+                    values.iter().copied().fold(0.0, f64::max),
+                );
                 format!("{low:.digits$} to {high:.digits$}")
             };
             lines.push(vec![
@@ -208,7 +220,11 @@ impl Options {
              Load when it began: {}.\n\
              Command: `{}`.\n\
              Mode `always`, {} waiters' thread(s), {} s per run, {} rounds, values of {} bytes.",
-            cpu.trim_start_matches([':', '\t', ' ']).split('@').next().map(|c| format!(" {c}")).unwrap_or_default(),
+            cpu.trim_start_matches([':', '\t', ' '])
+                .split('@')
+                .next()
+                .map(|c| format!(" {c}"))
+                .unwrap_or_default(),
             read("/proc/sys/kernel/osrelease").trim(),
             self.memory.display(),
             file_system(&self.memory),
@@ -228,7 +244,11 @@ impl Options {
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             let Some(name) = argument.strip_prefix("--") else { usage(&argument) };
-            let value = if name == "markdown" { String::new() } else { arguments.next().unwrap_or_else(|| usage(name)) };
+            let value = if name == "markdown" {
+                String::new()
+            } else {
+                arguments.next().unwrap_or_else(|| usage(name))
+            };
             given.insert(name.to_owned(), value);
         }
         let mut take = |name: &str, default: &str| given.remove(name).unwrap_or_else(|| default.to_owned());
@@ -239,7 +259,10 @@ impl Options {
         };
         let options = Options {
             syncs: take("sync", "1,5,disk").split(',').map(sync).collect(),
-            waiters: take("waiters", "1,4,16,64,256").split(',').map(|n| number(n.to_owned()) as usize).collect(),
+            waiters: take("waiters", "1,4,16,64,256")
+                .split(',')
+                .map(|n| number(n.to_owned()) as usize)
+                .collect(),
             span: Duration::from_secs_f64(number(take("secs", "2"))),
             rounds: number(take("rounds", "3")) as usize,
             threads: number(take("threads", "1")) as usize,
@@ -262,7 +285,9 @@ fn usage(wrong: &str) -> ! {
 
 fn command() -> String {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    format!("cargo run --release -p emberkeep-benches --bin durable -- {}", arguments.join(" ")).trim_end().to_owned()
+    format!("cargo run --release -p emberkeep-benches --bin durable -- {}", arguments.join(" "))
+        .trim_end()
+        .to_owned()
 }
 
 /// The kind of the file system that a directory is on.

@@ -72,8 +72,11 @@ impl Ready {
 /// Runs `clients` clients in this thread. Counts what is acknowledged from `from` to `to`; puts
 /// end with `to`.
 pub fn run(engine: &Engine, first: u64, clients: usize, value: &[u8], from: Instant, to: Instant) -> Outcome {
-    let ready =
-        Arc::new(Ready { clients: Mutex::default(), asleep: AtomicBool::new(false), thread: thread::current() });
+    let ready = Arc::new(Ready {
+        clients: Mutex::default(),
+        asleep: AtomicBool::new(false),
+        thread: thread::current(),
+    });
     let waker = |number| Waker::from(Arc::new(Client { number, ready: ready.clone() }));
     let wakers: Vec<Waker> = (0..clients).map(waker).collect();
     let mut waiting: Vec<Option<(Instant, Commit<PutOutcome>)>> = Vec::new();
