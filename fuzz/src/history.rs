@@ -362,11 +362,7 @@ impl World {
     fn batch(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
         let mut steps = Vec::new();
         for _ in 0..u.int_in_range(1..=5)? {
-            let expiry = match self.expiry(u)? {
-                // Not an instant that has passed: see `storage/tests/found.rs`.
-                Expiry::At(_) => Expiry::Never,
-                expiry => expiry,
-            };
+            let expiry = self.expiry(u)?;
             steps.push((key(u)?, u.int_in_range(0..=4u8)?, value_bytes(u)?, expiry, u.arbitrary::<i8>()?));
         }
         let (level, _) = self.level(u)?;

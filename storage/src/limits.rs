@@ -6,3 +6,7 @@ pub const KEY_LEN_MAX: usize = 16 * 1024;
 pub const VALUE_LEN_MAX: usize = 512 << 20;
 /// The longest content type in bytes.
 pub const CONTENT_TYPE_LEN_MAX: usize = 255;
+/// The largest segment that can be set.
+pub const SEGMENT_LEN_MAX: u64 = 1 << 30;
+/// The largest staging buffer that can be set.
+pub const STAGING_LEN_MAX: u64 = 1 << 30;

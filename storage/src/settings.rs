@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    limits::{KEY_LEN_MAX, VALUE_LEN_MAX},
+    limits::{KEY_LEN_MAX, SEGMENT_LEN_MAX, STAGING_LEN_MAX, VALUE_LEN_MAX},
 };
 
 /// When a write is acknowledged, unless the request asks for another [`Level`].
@@ -128,8 +128,8 @@ impl Settings {
         within("max_items", self.max_items.unwrap_or(u64::MAX), 1, u64::MAX)?;
         within("max_key_bytes", self.max_key_bytes as u64, 1, KEY_LEN_MAX as u64)?;
         within("max_value_bytes", self.max_value_bytes as u64, 1, VALUE_LEN_MAX as u64)?;
-        within("segment_bytes", self.segment_bytes, 16 << 10, 1 << 30)?;
-        within("staging_bytes", self.staging_bytes, 4 << 10, 1 << 30)?;
+        within("segment_bytes", self.segment_bytes, 16 << 10, SEGMENT_LEN_MAX)?;
+        within("staging_bytes", self.staging_bytes, 4 << 10, STAGING_LEN_MAX)?;
         within("checkpoint_bytes", self.checkpoint_bytes, self.segment_bytes, u64::MAX)?;
         within("checkpoint_bytes_per_sec", self.checkpoint_bytes_per_sec, 1 << 20, u64::MAX)?;
         match self.stripes {

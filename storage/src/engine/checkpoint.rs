@@ -121,7 +121,13 @@ impl Core {
                 return Err(e);
             }
         };
-        self.adopt(&meta)?;
+        if let Err(e) = self.adopt(&meta) {
+            // Unless the MANIFEST itself failed: then it may name the snapshot.
+            if self.wal.halt().cause().is_none() {
+                self.discard(begin.0);
+            }
+            return Err(e);
+        }
         let bytes = meta.groups.iter().map(|g| g.len).sum();
         self.checkpointer.last.store(begin.0, Ordering::Relaxed);
         self.checkpointer.snapshot_bytes.store(bytes, Ordering::Relaxed);

@@ -335,9 +335,7 @@ fn replay_log(
     threads: usize,
     progress: &dyn Fn(Progress),
 ) -> Result<Found> {
-    // Also what a whole segment has lost: a start that was cut may have shortened the last one.
-    let staging_bytes = settings.segment_bytes + settings.staging_bytes;
-    let source = Source { vfs, data_dir: &settings.data_dir, manifest, staging_bytes };
+    let source = Source { vfs, data_dir: &settings.data_dir, manifest };
     // The reader is one thread; the others apply.
     replay(index, threads.saturating_sub(1).max(1), |replay| {
         recover(source, &mut |lsn, payload| replay.frame(lsn, payload), &|done, total| {

@@ -29,10 +29,12 @@ use crate::{
         Defect,
         checksum::Salt,
         file_name::{self, LOST_DIR, TMP, WAL_DIR},
+        frame::HEADER_LEN,
         manifest::{Manifest, SegmentMeta},
         payload::Payload,
-        segment::SegmentHeader,
+        segment::{SEGMENT_HEADER_LEN, SegmentHeader},
     },
+    limits::{SEGMENT_LEN_MAX, STAGING_LEN_MAX},
     lsn::{LogPosition, Lsn},
     vfs::{File, OpenMode, Vfs, read_exact_at, write_all_at},
     wal::{
@@ -95,8 +97,6 @@ pub struct Source<'a> {
     pub data_dir: &'a Path,
     /// What it must contain.
     pub manifest: &'a Manifest,
-    /// Bytes that can have been handed out and never written.
-    pub staging_bytes: u64,
 }
 
 struct Segment {
@@ -147,8 +147,10 @@ pub fn recover(
     let rest = &content[end as usize..];
     let torn_len = rest.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1);
     found.push(SegmentMeta { first_index: last.header.first_index, end });
-    // More frames than these cannot have been handed out behind the end.
-    let gap = (content.len() as u64 + source.staging_bytes) / crate::format::frame::HEADER_LEN as u64 + 1;
+    // More frames than these cannot have been handed out behind the end, whatever the settings of
+    // that run were, and however short an earlier start that was cut has left the segment.
+    let lost_max = SEGMENT_LEN_MAX.max(content.len() as u64) + STAGING_LEN_MAX;
+    let gap = lost_max / HEADER_LEN as u64 + 1;
     let before =
         if clean { chain.index } else { chain.index.max(last.header.first_index).saturating_add(gap) };
     let next_index = before.checked_add(1).filter(|next| *next < INDEX_MAX).ok_or_else(|| {
@@ -213,7 +215,7 @@ fn open_segment(source: Source<'_>, index: u64) -> Result<Segment> {
     let failed = |e| Error::io(format!("cannot read a log segment file={}", path.display()), e);
     let file = source.vfs.open(&path, OpenMode::ReadWrite).map_err(failed)?;
     let len = file.len().map_err(failed)?;
-    let mut bytes = vec![0; len.min(crate::format::segment::SEGMENT_HEADER_LEN as u64) as usize];
+    let mut bytes = vec![0; len.min(SEGMENT_HEADER_LEN as u64) as usize];
     read_exact_at(&*file, 0, &mut bytes).map_err(failed)?;
     let corrupt = |what: String| Error::corrupt(&path, 0, what);
     // The header was durable before the segment got its name, so a bad one is never torn.
