@@ -89,7 +89,8 @@ impl Core {
     /// locked.
     ///
     /// # Errors
-    /// `Full` if nothing is left to evict; `Overloaded` if room comes with the next sync.
+    /// `Full` if the write does not fit into an empty cache; else `Overloaded`, and a sync is under
+    /// way that makes room.
     pub(crate) fn evict_elsewhere(&self, own: usize, need: Need) -> Result<()> {
         let count = self.index.stripe_count();
         let mut evicted = true;
@@ -106,17 +107,13 @@ impl Core {
                 evicted |= stripe.len() < before;
             }
         }
-        if self.index.budget().used().tombstone_bytes > 0 {
-            self.wal.request_sync(self.wal.appended());
-            return Err(Error::new(
-                ErrorKind::Overloaded,
-                "deleted entries take up all room until the next sync",
-            ));
+        if !self.index.budget().holds(need.bytes, need.items) {
+            let what = format!("the entry is larger than the cache, bytes={}", need.bytes);
+            return Err(Error::new(ErrorKind::Full, what));
         }
-        Err(Error::new(
-            ErrorKind::Full,
-            format!("the entry does not fit into the cache, bytes={}", need.bytes),
-        ))
+        // Removals that are not durable yet take up room, or other writers took what was made.
+        self.wal.request_sync(self.wal.appended());
+        Err(Error::new(ErrorKind::Overloaded, "the cache has no room until the next sync"))
     }
 
     /// What a power cut cannot take back any more.

@@ -56,6 +56,11 @@ impl Budget {
         exceeds(used.items, extra_items, self.max_items) || exceeds(counted, extra_bytes, self.max_bytes)
     }
 
+    /// Whether so much would fit into an empty cache.
+    pub(crate) fn holds(&self, bytes: u64, items: u64) -> bool {
+        !exceeds(0, items, self.max_items) && !exceeds(0, bytes, self.max_bytes)
+    }
+
     /// What is held now.
     pub(crate) fn used(&self) -> Usage {
         Usage {
@@ -110,6 +115,8 @@ mod tests {
         assert!(budget.over(11, 1));
         assert!(budget.over(10, 2));
         assert!(!holding(None, None, usage).over(u64::MAX, u64::MAX));
+        assert!(budget.holds(110, 4));
+        assert!(!budget.holds(111, 1) && !budget.holds(1, 5));
     }
 
     #[test]
