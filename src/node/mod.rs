@@ -340,9 +340,15 @@ impl Node {
         loop {
             match op() {
                 Ok(commit) => return commit.await.map_err(Error::from_commit),
-                Err(error) if error.kind() == ErrorKind::Overloaded => {
+                Err(error)
+                    if error.kind() == ErrorKind::Overloaded && tokio::time::Instant::now() < give_up =>
+                {
                     match tokio::time::timeout_at(give_up, self.engine.ready(bytes)).await {
-                        Ok(room) => room.map_err(Error::from_engine)?,
+                        // What is missing may be room in the cache, which a sync brings: let it run.
+                        Ok(room) => {
+                            room.map_err(Error::from_engine)?;
+                            tokio::task::yield_now().await;
+                        }
                         Err(_) => return Err(Error::from_engine(error)),
                     }
                 }
