@@ -109,6 +109,9 @@ fn prepare(core: &Core, stopping: &Stopping) {
     let mut pause = Duration::ZERO;
     let mut full = false;
     while stopping.sleep(pause) {
+        if let Err(e) = core.note_rotation() {
+            tracing::debug!(error = %e, "the newest segment is not in the MANIFEST yet");
+        }
         pause = match core.wal.prepare_step() {
             Ok(true) => {
                 full = false;

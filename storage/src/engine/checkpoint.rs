@@ -257,11 +257,40 @@ impl Core {
     fn adopt(&self, meta: &SnapshotMeta) -> Result<()> {
         let mut store = self.manifest.lock().expect("no panic with the manifest");
         let mut manifest = store.current().clone();
-        manifest.segments = segments_behind(&*self.vfs, &self.settings.data_dir, meta.begin)?;
+        manifest.segments = self.segments_behind(meta.begin)?;
         manifest.snapshot = Some(meta.clone());
         manifest.clock_floor_ms = self.timeline.now().0;
         // Unknown which content a start would find: nothing may be deleted or written any more.
         store.commit(manifest).map_err(|e| self.wal.raise_halt(e))
+    }
+
+    /// Names a segment that has come into use since in the MANIFEST, so that the next start misses
+    /// it if its file is gone.
+    pub(crate) fn note_rotation(&self) -> Result<()> {
+        let mut store = self.manifest.lock().expect("no panic with the manifest");
+        let known = store.current().segments.last().map_or(0, |s| s.first_index);
+        if known >= self.wal.active_segment() {
+            return Ok(());
+        }
+        self.check_open()?;
+        let mut manifest = store.current().clone();
+        manifest.segments = self.segments_behind(manifest.snapshot.as_ref().map_or(0, |s| s.begin))?;
+        manifest.clock_floor_ms = self.timeline.now().0;
+        store.commit(manifest).map_err(|e| self.wal.raise_halt(e))
+    }
+
+    /// The segments from the one that holds the first frame behind `begin`. One whose name may not
+    /// be durable yet is left out: a cut could take it back, and it would be missed for nothing.
+    fn segments_behind(&self, begin: u64) -> Result<Vec<SegmentMeta>> {
+        let active = self.wal.active_segment();
+        let mut headers = segment_headers(&*self.vfs, &self.settings.data_dir)?;
+        headers.retain(|h| h.first_index <= active);
+        let first = headers.iter().rposition(|h| h.prev_index <= begin).unwrap_or(0);
+        let needed = &headers[first..];
+        let end_of = |i: usize| needed.get(i + 1).map_or(0, |next: &SegmentHeader| next.prev_end);
+        let meta =
+            |(i, h): (usize, &SegmentHeader)| SegmentMeta { first_index: h.first_index, end: end_of(i) };
+        Ok(needed.iter().enumerate().map(meta).collect())
     }
 
     /// Deletes the snapshots and segments that neither generation of the MANIFEST names. What
@@ -287,19 +316,6 @@ impl Core {
             }
         }
     }
-}
-
-/// The segments from the one that holds the first frame behind `begin`. Only the last may grow.
-fn segments_behind(vfs: &dyn Vfs, data_dir: &Path, begin: u64) -> Result<Vec<SegmentMeta>> {
-    let headers = segment_headers(vfs, data_dir)?;
-    let first = headers.iter().rposition(|h| h.prev_index <= begin).unwrap_or(0);
-    let needed = &headers[first..];
-    let end_of = |i: usize| needed.get(i + 1).map_or(0, |next: &SegmentHeader| next.prev_end);
-    Ok(needed
-        .iter()
-        .enumerate()
-        .map(|(i, h)| SegmentMeta { first_index: h.first_index, end: end_of(i) })
-        .collect())
 }
 
 fn segment_headers(vfs: &dyn Vfs, data_dir: &Path) -> Result<Vec<SegmentHeader>> {

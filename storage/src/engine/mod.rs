@@ -26,6 +26,7 @@ mod value;
 mod write;
 
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -137,7 +138,6 @@ struct Running {
 }
 
 /// What the use cases and the threads share.
-#[derive(Debug)]
 pub(crate) struct Core {
     settings: Settings,
     vfs: Arc<dyn Vfs>,
@@ -233,7 +233,7 @@ impl Engine {
         }
         self.core.expire_step()?;
         self.core.wal.commit_step()?;
-        Ok(())
+        self.core.note_rotation()
     }
 
     /// What a pause of writes brings about: everything is synced, and a Mark vouches for it.
@@ -242,7 +242,8 @@ impl Engine {
     /// `Halted`.
     pub fn idle(&self) -> Result<()> {
         self.core.wal.sync_step()?;
-        self.core.wal.idle_step()
+        self.core.wal.idle_step()?;
+        self.core.note_rotation()
     }
 
     /// Ends the engine: refuses writes, syncs the log, seals it, and marks the stop as clean.
@@ -263,6 +264,16 @@ impl Engine {
         for stripe in 0..self.core.index.stripe_count() {
             self.core.index.lock(stripe).check();
         }
+    }
+}
+
+/// Without what is secret: salts and hash keys.
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core")
+            .field("settings", &self.settings)
+            .field("report", &self.report)
+            .finish_non_exhaustive()
     }
 }
 

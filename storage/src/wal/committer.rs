@@ -81,6 +81,11 @@ impl OnDisk {
         Ok(turn)
     }
 
+    /// First index of the segment that is written to; its name is durable.
+    pub(crate) fn segment(&self) -> u64 {
+        self.lock().written_to.segment
+    }
+
     /// Un-synced bytes that are in the hands of the operating system.
     pub(crate) fn unsynced_bytes(&self) -> u64 {
         self.lock().unsynced_bytes

@@ -253,9 +253,9 @@ impl Wal {
         self.staging.is_disk_full()
     }
 
-    /// First index of the segment that the next frame goes to, unless it rotates.
+    /// First index of the newest segment whose name is durable.
     pub fn active_segment(&self) -> u64 {
-        self.staging.position().segment
+        self.shared.on_disk.segment()
     }
 
     /// Writes and syncs, in this thread, until `lsn` has reached `level`. For runs without
