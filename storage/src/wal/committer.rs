@@ -27,8 +27,8 @@ use crate::{
     },
 };
 
-/// A group gathers for at most this share of a sync …
-const GATHER_SHARE: u32 = 8;
+/// A group gathers for at most this share of a sync (docs/decisions/0001-gather.md) …
+const GATHER_SHARE: u32 = 4;
 /// … and never longer than this.
 const GATHER_MAX: Duration = Duration::from_micros(500);
 /// Un-synced bytes at which `interval` mode syncs before it acknowledges more.
@@ -133,7 +133,7 @@ impl Committer {
         Committer { config, shared, want: 0, sync_time: Duration::ZERO }
     }
 
-    /// How the next group gathers: while fewer frames wait than last time, for an eighth of the
+    /// How the next group gathers: while fewer frames wait than last time, for a quarter of the
     /// usual time of a sync.
     pub(crate) fn gather(&self) -> Gather {
         Gather { frames: self.want, at_most: (self.sync_time / GATHER_SHARE).min(GATHER_MAX) }
