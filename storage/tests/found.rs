@@ -12,6 +12,7 @@ use emberkeep_storage::{
         payload::TermStart,
         segment::{SEGMENT_HEADER_LEN, SegmentHeader},
     },
+    sim::faults::{Call, Effect, Errno, Fault},
     wal::scan::{Chain, Scan},
 };
 
@@ -204,4 +205,29 @@ fn what_is_secret_is_not_in_the_debug_output() {
     for text in [format!("{engine:?}"), format!("{commit:?}")] {
         assert!(!text.contains(&manifest.salt.to_string()), "{text}");
     }
+}
+
+/// Fuzz target `engine`: a read that failed while rotation was noted ended `idle` with `Io`, where
+/// only `Halted` is promised: a pause of writes is not the caller's to repeat.
+#[test]
+fn rotation_is_noted_later_when_the_log_cannot_be_listed_now() {
+    let lab = Lab::new(small(Fsync::Always));
+    let engine = lab.open().unwrap();
+    for i in 0..20 {
+        engine.put(format!("key-{i}").as_str(), Write::new(&[b'v'; 1000])).unwrap().wait().unwrap();
+    }
+    let last = segments(&lab).pop().unwrap();
+    let named = || {
+        let path = Path::new(DIR).join("MANIFEST-0");
+        let newest = [path.clone(), path.with_file_name("MANIFEST-1")]
+            .map(|path| Manifest::decode(&lab.disk.read_file(path).unwrap()).unwrap())
+            .into_iter()
+            .max_by_key(|(generation, _)| *generation);
+        format!("{:020}.wal", newest.unwrap().1.segments.last().unwrap().first_index)
+    };
+    lab.disk.arm(Fault::next(Call::List, Effect::Fail(Errno::IO)));
+    engine.idle().unwrap();
+    assert!(!last.ends_with(named()));
+    engine.idle().unwrap();
+    assert!(last.ends_with(named()));
 }

@@ -265,7 +265,10 @@ impl Core {
     }
 
     /// Names a segment that has come into use since in the MANIFEST, so that the next start misses
-    /// it if its file is gone.
+    /// it if its file is gone. What could not be read now is read again in the next round.
+    ///
+    /// # Errors
+    /// `Halted`: half a MANIFEST may have been written.
     pub(crate) fn note_rotation(&self) -> Result<()> {
         let mut store = self.manifest.lock().expect("no panic with the manifest");
         let known = store.current().segments.last().map_or(0, |s| s.first_index);
@@ -274,7 +277,14 @@ impl Core {
         }
         self.check_open()?;
         let mut manifest = store.current().clone();
-        manifest.segments = self.segments_behind(manifest.snapshot.as_ref().map_or(0, |s| s.begin))?;
+        let begin = manifest.snapshot.as_ref().map_or(0, |s| s.begin);
+        manifest.segments = match self.segments_behind(begin) {
+            Ok(segments) => segments,
+            Err(e) => {
+                tracing::debug!(error = %e, "the newest segment is not in the MANIFEST yet");
+                return Ok(());
+            }
+        };
         manifest.clock_floor_ms = self.timeline.now().0;
         store.commit(manifest).map_err(|e| self.wal.raise_halt(e))
     }
