@@ -352,8 +352,14 @@ impl World {
         if self.evicts() {
             // Created anew or not: only the engine knows.
             let name = name(key);
-            let found = self.engine().peek(named(key, &name)).wait().ok().flatten();
-            deadline = found.map_or(deadline, |e| e.deadline());
+            match self.engine().peek(named(key, &name)).wait() {
+                Ok(found) => deadline = found.map_or(deadline, |e| e.deadline()),
+                Err(e) => {
+                    assert!(self.faulty, "peek {key}: {e}");
+                    self.is_unsure([key], lsn);
+                    return;
+                }
+            }
         }
         let value = Value { bytes: value.to_string().into_bytes(), deadline, version: lsn };
         self.change(lsn, Change::Keys(vec![(key, Some(value))]));
