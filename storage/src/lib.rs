@@ -23,6 +23,8 @@ pub mod evict;
 pub mod format;
 pub mod halt;
 pub mod index;
+#[cfg(any(test, feature = "sim"))]
+pub mod lab;
 pub mod limits;
 pub mod lsn;
 pub mod manifest;

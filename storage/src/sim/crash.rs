@@ -106,6 +106,12 @@ impl Crasher {
         }
     }
 
+    /// Every image of the points since the last sync is an image of this one too: the next operation
+    /// makes something durable, or there is none. Who checks more the later the cut needs only these.
+    pub fn is_maximal(&self) -> bool {
+        !matches!(self.ops.get(self.k as usize), Some(Op::Change(..) | Op::Name(_)))
+    }
+
     /// The place where it stands.
     pub fn point(&self) -> CrashPoint {
         let mut units = Vec::new();

@@ -11,6 +11,7 @@
 //! Compiled only for tests and with the feature `sim`. Nothing here draws randomness from outside
 //! or reads a clock.
 
+pub mod around;
 pub mod choice;
 pub mod clock;
 pub mod crash;
