@@ -103,7 +103,9 @@ impl<'a> Scan<'a> {
                     && start.prev_index == chain.index
                     && start.prev_crc == chain.crc
                     && start.prev_term == u64::from(chain.term)
-                    && start.run_id == self.header.run_id
+                    && h.index >= self.header.first_index
+                    // Behind the first index, a later run goes on in a segment that it has found.
+                    && (h.index > self.header.first_index || start.run_id == self.header.run_id)
             }
             _ => Some(h.index) == chain.index.checked_add(1) && h.term == chain.term,
         };
