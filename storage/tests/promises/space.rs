@@ -85,7 +85,7 @@ fn every_restart_on_a_full_disk_works_not_only_the_first() {
         // Killed: what was written is there, whether it was synced or not.
         let (first, _engine, mut book) = full_lab(&settings);
         let mut disk = first.disk.after_kill();
-        for start in 1..=6 {
+        for start in 1..=12 {
             let what = || format!("{fsync:?}, start {start} after a kill");
             disk.set_capacity(Some(used(&disk)));
             let lab = lab_on(disk, &first.clock, &settings);
