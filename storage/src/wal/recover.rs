@@ -3,7 +3,7 @@
 //! | where the first bad place is | what else is there | decision |
 //! | --- | --- | --- |
 //! | in a sealed segment | | corruption |
-//! | in the last segment, at P | a Mark of this run that knew bytes beyond P durable | corruption |
+//! | in the last segment, at P | a Mark of this segment that knew bytes beyond P durable | corruption |
 //! | in the last segment, at P | P is before the clean end, or the sealed end in the MANIFEST | corruption |
 //! | in the last segment, at P | a published snapshot holds frames beyond P | corruption |
 //! | in the last segment, at P | none of these | torn: the log ends at P |

@@ -113,7 +113,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Looks behind a bad place for a Mark of this segment's run that was written when bytes beyond
+/// Looks behind a bad place for a Mark of this segment that was written when bytes beyond
 /// the bad place were known durable. Finding one proves that what is bad here was once good.
 pub fn vouching_mark(bytes: &[u8], header: &SegmentHeader, bad: LogPosition) -> Option<Mark> {
     let begin = bad.offset as usize;

@@ -24,7 +24,10 @@ use crate::{
     format::file_name::{self, LOST_DIR, TMP, WAL_DIR},
     lsn::LogPosition,
     vfs::{File, OpenMode, Vfs, write_all_at},
-    wal::{recover::Found, segment::write_zeros},
+    wal::{
+        recover::Found,
+        segment::{Spare, write_zeros},
+    },
 };
 
 /// A torn tail of more than this is not kept whole in `lost/`.
@@ -86,7 +89,7 @@ fn remove_if_there(vfs: &dyn Vfs, path: &Path) -> io::Result<()> {
 
 /// The file that has the segment's name now and its length, if there is room behind the bytes.
 fn rewrite(vfs: &dyn Vfs, dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<Option<(Arc<dyn File>, u64)>> {
-    let Some((from, file, capacity)) = take_set_aside(vfs, dir, bytes.len() as u64)? else {
+    let Some(Spare { path: from, file, capacity }) = take_set_aside(vfs, dir, bytes.len() as u64)? else {
         write_new(vfs, path, bytes)?;
         vfs.sync_dir(dir)?;
         return Ok(None);
@@ -112,7 +115,7 @@ fn write_new(vfs: &dyn Vfs, path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// A file of at least `len` bytes, all zeros behind them, under the name of a used one.
-fn take_set_aside(vfs: &dyn Vfs, dir: &Path, len: u64) -> io::Result<Option<(PathBuf, Arc<dyn File>, u64)>> {
+fn take_set_aside(vfs: &dyn Vfs, dir: &Path, len: u64) -> io::Result<Option<Spare>> {
     let entries = vfs.list(dir)?;
     let find = |is: fn(&str) -> bool| entries.iter().find(|e| is(&e.name) && e.len >= len);
     if let Some(spare) = find(file_name::is_spare) {
@@ -122,12 +125,12 @@ fn take_set_aside(vfs: &dyn Vfs, dir: &Path, len: u64) -> io::Result<Option<(Pat
         vfs.rename(&from, &used)?;
         vfs.sync_dir(dir)?;
         let file = vfs.open(&used, OpenMode::ReadWrite)?;
-        return Ok(Some((used, file, spare.len)));
+        return Ok(Some(Spare { path: used, file, capacity: spare.len }));
     }
     // An earlier start was stopped before it had made a spare of it.
     let Some(entry) = find(file_name::is_used) else { return Ok(None) };
     let used = dir.join(&entry.name);
     let file = vfs.open(&used, OpenMode::ReadWrite)?;
     write_zeros(&*file, len..entry.len, false)?;
-    Ok(Some((used, file, entry.len)))
+    Ok(Some(Spare { path: used, file, capacity: entry.len }))
 }
