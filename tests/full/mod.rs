@@ -16,6 +16,8 @@ mod load;
 
 use std::{
     net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -84,7 +86,7 @@ fn survives_a_full_disk(fsync: &str) {
     killed_under_load(&mut workers, &mut server);
     for start in 1..=5 {
         disk.fill(None);
-        server = serve(&disk, fsync);
+        server = serve_while_others_fill(&disk, fsync);
         holds(&workers, &server, &format!("start {start} on a full disk"));
         refuses(&disk, &mut workers[0].book, &server);
         // Some of them find room, the others are refused.
@@ -124,6 +126,22 @@ fn serve(disk: &Disk, fsync: &str) -> Server {
     let mut process = Process::serve(&disk.data_dir(), &flags);
     let address = process.address().unwrap();
     Server { process, address }
+}
+
+/// The same, while somebody takes each byte that the start sets free, the moment it does.
+fn serve_while_others_fill(disk: &Disk, fsync: &str) -> Server {
+    let serving = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !serving.load(Ordering::SeqCst) {
+                disk.fill(None);
+            }
+        });
+        // Also if the start fails: the other one must not go on for ever.
+        let outcome = catch_unwind(AssertUnwindSafe(|| serve(disk, fsync)));
+        serving.store(true, Ordering::SeqCst);
+        outcome.unwrap_or_else(|failed| resume_unwind(failed))
+    })
 }
 
 /// SIGTERM, and its end, which must be in order.
