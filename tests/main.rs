@@ -1,4 +1,5 @@
 //! The one integration-test binary of the root package.
 
 mod crash;
+mod full;
 mod http;

@@ -95,6 +95,9 @@ pub(super) struct ServeFlags {
     /// Number of entries, or none [default: none]
     #[arg(long, visible_alias = "capacity", value_name = "COUNT", allow_negative_numbers = true, value_parser = parse_count)]
     max_items: Option<Limit>,
+    /// Size of a log segment, from 16KiB to 1GiB; four are on the disk from the start [default: 64MiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    segment_size: Option<u64>,
     /// Who leaves when the cache is full [default: s3fifo]
     #[arg(long, value_enum)]
     eviction: Option<EvictionFlag>,
@@ -117,6 +120,9 @@ impl ServeFlags {
         replace(&mut engine.fsync_interval, self.fsync_interval);
         replace(&mut engine.max_bytes, self.max_memory.map(|limit| limit.0));
         replace(&mut engine.max_items, self.max_items.map(|limit| limit.0));
+        replace(&mut engine.segment_bytes, self.segment_size);
+        // A snapshot is due after so many bytes of log, at least one segment.
+        engine.checkpoint_bytes = engine.checkpoint_bytes.max(engine.segment_bytes);
         replace(&mut engine.eviction, self.eviction.map(Eviction::from));
         settings.validate()?;
         Ok(settings)
@@ -200,6 +206,8 @@ mod tests {
             "64MiB",
             "-capacity",
             "100",
+            "--segment-size",
+            "512MiB",
             "--eviction",
             "lru",
         ])
@@ -212,18 +220,20 @@ mod tests {
         );
         assert_eq!(engine.fsync_interval, Duration::from_millis(50));
         assert_eq!((engine.max_bytes, engine.max_items), (Some(64 << 20), Some(100)));
+        assert_eq!((engine.segment_bytes, engine.checkpoint_bytes), (512 << 20, 512 << 20));
         assert_eq!(settings(&["serve", "--max-memory", "none"]).unwrap().engine.max_bytes, None);
     }
 
     #[test]
     fn a_wrong_value_is_refused_and_says_what_is_right() {
-        let table: [(&[&str], &str); 8] = [
+        let table: [(&[&str], &str); 9] = [
             (&["--port", "70000"], "65535"),
             (&["--port", "x"], "65535"),
             (&["--fsync", "sometimes"], "always, interval, never"),
             (&["--fsync-interval", "2h"], "from 1 to 60000"),
             (&["--max-memory", "1KiB"], "at least 65536"),
             (&["--max-items", "0"], "at least 1"),
+            (&["--segment-size", "1KiB"], "from 16384 to 1073741824"),
             (&["--bind", "0.0.0.0"], "--insecure-no-auth"),
             (&["--prot", "1"], "--port"),
         ];

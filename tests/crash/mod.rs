@@ -10,11 +10,11 @@
 
 #![expect(clippy::disallowed_methods, reason = "these tests look at real files from outside, in real time")]
 
-mod client;
+pub mod client;
 mod keys;
 mod load;
-mod process;
-mod random;
+pub mod process;
+pub mod random;
 mod rounds;
 mod start;
 mod versions;

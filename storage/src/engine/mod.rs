@@ -246,7 +246,8 @@ impl Engine {
         self.core.note_rotation()
     }
 
-    /// Ends the engine: refuses writes, syncs the log, seals it, and marks the stop as clean.
+    /// Ends the engine: refuses writes, syncs the log, seals it, and marks the stop as clean (not
+    /// on a full disk: there the rest of the last segment is kept for the next start).
     /// Afterwards the directory can be opened again. Does nothing the second time.
     ///
     /// # Errors
@@ -300,7 +301,7 @@ impl Core {
 
     fn close_cleanly(&self) -> Result<()> {
         self.wal.halt().check()?;
-        let end = self.wal.seal()?;
+        let Some(end) = self.wal.seal()? else { return Ok(()) };
         let mut store = self.manifest.lock().expect("no panic with the manifest");
         let mut manifest = store.current().clone();
         manifest.clock_floor_ms = self.timeline.now().0;

@@ -2,7 +2,7 @@
 //!
 //! Order, and what a crash at each point leaves: lock; MANIFEST read (nothing changed so far);
 //! snapshot loaded, log replayed and judged (still nothing changed); torn tail copied to `lost/`,
-//! last segment rewritten (a crash repeats it); first segment of the new term, synced; MANIFEST;
+//! last segment rewritten (a crash repeats it); first frame of the new term, synced; MANIFEST;
 //! only then are old files deleted and requests served.
 //!
 //! A directory that cannot be read is never overwritten and never treated as empty.
@@ -130,7 +130,7 @@ pub(super) fn open(settings: Settings, components: Components, progress: &dyn Fn
 
     // Everything was read and judged: only from here on is anything changed.
     make_directories(&*vfs, data_dir)?;
-    found.settle(&*vfs, data_dir)?;
+    let active = found.settle(&*vfs, data_dir)?;
     let term = u64::from(found.tail.term).max(manifest.term) + 1;
     let config = wal::Config {
         vfs: vfs.clone(),
@@ -147,7 +147,7 @@ pub(super) fn open(settings: Settings, components: Components, progress: &dyn Fn
     };
     let term32 =
         u32::try_from(term).map_err(|_| Error::new(ErrorKind::Unsupported, "all terms are used up"))?;
-    let wal = Wal::start(config, found.tail, found.next_index, term32, manifest.node_id)?;
+    let wal = Wal::resume(config, found.tail, active, found.next_index, term32, manifest.node_id)?;
     record_start(&mut store, &found, term, wal.active_segment(), timeline.now())?;
     if let Err(e) = checkpoint::prune(&*vfs, data_dir, store.current()) {
         warnings.push(format!("old files stay behind: {e}"));
@@ -358,6 +358,11 @@ fn record_start(
     manifest.clean = None;
     manifest.clock_floor_ms = now.0;
     manifest.segments.clone_from(&found.segments);
-    manifest.segments.push(SegmentMeta { first_index: active, end: 0 });
+    if active == found.tail.end.segment {
+        // The log goes on in the last one.
+        manifest.segments.last_mut().expect("the one where the log ends").end = 0;
+    } else {
+        manifest.segments.push(SegmentMeta { first_index: active, end: 0 });
+    }
     store.commit(manifest)
 }

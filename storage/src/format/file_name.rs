@@ -5,6 +5,7 @@
 //! MANIFEST-0  MANIFEST-1    two generations
 //! wal/<20 digits>.wal       a segment, by its first index
 //! wal/<anything>.spare      a prepared segment: zeros
+//! wal/<anything>.used       a file of the size of a segment whose bytes mean nothing any more
 //! snap/<20 digits>/<3 digits>.snap   the files of a snapshot, by its begin
 //! lost/                     copies of what recovery cut off
 //! exports/                  what users saved by name
@@ -46,6 +47,21 @@ pub fn spare(number: u64) -> String {
 /// The name is that of a prepared segment.
 pub fn is_spare(name: &str) -> bool {
     name.ends_with(".spare")
+}
+
+/// The path of a spare, or of a segment that was one, once its bytes mean nothing any more.
+pub fn used(spare: &Path) -> PathBuf {
+    spare.with_extension("used")
+}
+
+/// The name is that of a file whose bytes mean nothing any more.
+pub fn is_used(name: &str) -> bool {
+    name.ends_with(".used")
+}
+
+/// The path under which a used file is a spare again.
+pub fn renewed(used: &Path) -> PathBuf {
+    used.with_extension("spare")
 }
 
 /// `<20 digits>`

@@ -35,7 +35,7 @@ pub enum Reason {
 /// The proof that bytes were durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// The run that wrote it.
+    /// The run that began its segment, whoever writes it.
     pub run_id: [u8; 16],
     /// Everything before this place was durable.
     pub durable: LogPosition,

@@ -33,7 +33,7 @@ pub struct SegmentHeader {
     pub dataset_id: [u8; 16],
     /// Seed of the frame header checksums.
     pub salt: Salt,
-    /// The run that wrote it.
+    /// The run that began it. All its Marks carry this id, also those of a later run that goes on in it.
     pub run_id: [u8; 16],
     /// Index of the first replicated frame.
     pub first_index: u64,

@@ -7,8 +7,8 @@
 //!   last sync, whatever the other sectors hold. The length is apart from the data, and is any that
 //!   the file had since (within one write also any page boundary): a length that arrived without its
 //!   data shows zeros, data without its length is cut off.
-//! - An un-synced change to names arrives or does not, whatever the others do. A rename is whole. A
-//!   rename between directories needs the sync of both, unless a synced change builds upon it. No
+//! - An un-synced change to names arrives or does not, whatever the others do. A rename is whole,
+//!   and so is an exchange of two names. A rename between directories needs the sync of both, unless a synced change builds upon it. No
 //!   inode gets lost because something is missing: a name is created only where it is free.
 //! - `sync_data` makes no name durable, `sync_dir` no content.
 //! - A sync that failed and dropped its pages: what they held is in no image.
@@ -156,8 +156,9 @@ impl Crasher {
                 vec![*dir]
             }
             NameOp::Remove { dir, .. } => vec![*dir],
-            NameOp::Move { from, to, .. } if from.0 == to.0 => vec![from.0],
-            NameOp::Move { from, to, .. } => vec![from.0, to.0],
+            NameOp::Move { from: one, to: other, .. } | NameOp::Exchange { one, other, .. } => {
+                if one.0 == other.0 { vec![one.0] } else { vec![one.0, other.0] }
+            }
         };
         self.names.push(PendingName { at: self.k, op: op.clone(), waits_for });
     }
@@ -181,7 +182,7 @@ impl Crasher {
     fn arrive(&mut self, op: &NameOp) {
         // The file that loses its last name is in no later image, whatever is still written to it.
         let gone = match op {
-            NameOp::Add { .. } => None,
+            NameOp::Add { .. } | NameOp::Exchange { .. } => None,
             NameOp::Remove { ino, .. } => Some(*ino),
             NameOp::Move { to, .. } => self.dirs[&to.0].get(&to.1).copied(),
         };

@@ -282,6 +282,10 @@ impl Vfs for SimDisk {
         self.begin(Call::Rename)?.0.rename(from, to)
     }
 
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        self.begin(Call::Rename)?.0.exchange(one, other)
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.begin(Call::Remove)?.0.remove_file(path)
     }

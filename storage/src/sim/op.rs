@@ -98,6 +98,12 @@ pub(super) enum NameOp {
         to: (Ino, Name),
         ino: Ino,
     },
+    /// Two files change names: `other` names the first inode from now on, `one` the second.
+    Exchange {
+        one: (Ino, Name),
+        other: (Ino, Name),
+        inos: (Ino, Ino),
+    },
 }
 
 impl NameOp {
@@ -106,6 +112,7 @@ impl NameOp {
         match self {
             NameOp::Add { dir, name, .. } | NameOp::Remove { dir, name, .. } => [Some((*dir, name)), None],
             NameOp::Move { from, to, .. } => [Some((from.0, &from.1)), Some((to.0, &to.1))],
+            NameOp::Exchange { one, other, .. } => [Some((one.0, &one.1)), Some((other.0, &other.1))],
         }
     }
 
@@ -135,6 +142,13 @@ impl NameOp {
                     unname(dirs, *ino);
                 }
                 Arc::make_mut(entries(dirs, to.0)).insert(to.1.clone(), *ino);
+            }
+            NameOp::Exchange { one, other, inos } => {
+                // Wherever the two are, should an earlier rename be missing.
+                unname(dirs, inos.0);
+                unname(dirs, inos.1);
+                Arc::make_mut(entries(dirs, one.0)).insert(one.1.clone(), inos.1);
+                Arc::make_mut(entries(dirs, other.0)).insert(other.1.clone(), inos.0);
             }
         }
     }

@@ -258,6 +258,15 @@ impl State {
         Ok(())
     }
 
+    pub(super) fn exchange(&mut self, one_path: &Path, other_path: &Path) -> io::Result<()> {
+        let (one, other) = (self.lookup_file(one_path)?, self.lookup_file(other_path)?);
+        let names = (self.parent(one_path)?, self.parent(other_path)?);
+        self.apply_name(NameOp::Exchange { one: names.0, other: names.1, inos: (one, other) });
+        self.file(one).paths.push(other_path.to_owned());
+        self.file(other).paths.push(one_path.to_owned());
+        Ok(())
+    }
+
     pub(super) fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         let entries = &self.dirs[&self.lookup_dir(path)?];
         let entry = |(name, ino): (&Name, &Ino)| DirEntry {

@@ -81,6 +81,7 @@ rules! {
     what_does_not_exist_is_not_found
     a_file_is_no_directory_and_a_directory_no_file
     rename_replaces
+    an_exchange_gives_each_file_the_name_of_the_other
     rename_moves_a_directory_with_what_is_in_it
     rename_into_itself_is_refused
     a_directory_is_not_replaced_while_it_holds_something
@@ -146,6 +147,18 @@ fn rename_replaces(t: &Fixture<'_>) {
     assert_eq!(t.content("b"), b"new");
     t.vfs.rename(&t.path("b"), &t.path("b")).unwrap();
     assert_eq!(t.content("b"), b"new");
+}
+
+fn an_exchange_gives_each_file_the_name_of_the_other(t: &Fixture<'_>) {
+    t.create("a", b"one");
+    t.vfs.create_dir(&t.path("d")).unwrap();
+    t.create("d/b", b"other");
+    refused(t.vfs.exchange(&t.path("a"), &t.path("absent")), io::ErrorKind::NotFound);
+    refused(t.vfs.exchange(&t.path("absent"), &t.path("a")), io::ErrorKind::NotFound);
+    t.vfs.exchange(&t.path("a"), &t.path("d/b")).unwrap();
+    assert_eq!((t.content("a"), t.content("d/b")), (b"other".to_vec(), b"one".to_vec()));
+    t.vfs.exchange(&t.path("a"), &t.path("a")).unwrap();
+    assert_eq!(t.content("a"), b"other");
 }
 
 fn rename_moves_a_directory_with_what_is_in_it(t: &Fixture<'_>) {

@@ -53,6 +53,12 @@ pub trait Vfs: Send + Sync + fmt::Debug {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
     /// Renames, replacing `to` if it exists. Atomic; durable after `sync_dir`.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Exchanges two names of existing files. Atomic: whatever happens, each file has one of the two
+    /// names; durable after `sync_dir`. `Unsupported` if the file system cannot do it, as the
+    /// default here.
+    fn exchange(&self, _one: &Path, _other: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Removes a file.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes an empty directory.

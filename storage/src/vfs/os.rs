@@ -20,7 +20,10 @@ use std::{
 };
 
 use memmap2::{Advice, Mmap, MmapOptions};
-use rustix::{fs::FallocateFlags, io::Errno};
+use rustix::{
+    fs::{CWD, FallocateFlags, RenameFlags},
+    io::Errno,
+};
 
 use super::{DirEntry, DirLock, File, Mapped, OpenMode, Vfs, read_exact_at};
 
@@ -46,6 +49,14 @@ impl Vfs for OsVfs {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        match rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+            // So say file systems that do not know the flag, and old kernels.
+            Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Err(io::ErrorKind::Unsupported.into()),
+            outcome => Ok(outcome?),
+        }
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {

@@ -23,6 +23,7 @@ use crate::{
         Config, Shared, Tail,
         preparer::Preparer,
         segment,
+        settle::Active,
         staging::{Gather, Part, Staging},
     },
 };
@@ -56,9 +57,10 @@ struct OnDiskState {
 }
 
 impl OnDisk {
-    pub(crate) fn new(tail: Tail) -> OnDisk {
+    /// The log ends at `tail`, in `active` if it goes on there.
+    pub(crate) fn new(tail: Tail, active: Option<&Active>) -> OnDisk {
         let state = OnDiskState {
-            file: None,
+            file: active.map(|active| active.file.clone()),
             written: Lsn(tail.index),
             written_to: tail.end,
             durable_to: tail.end,
@@ -171,7 +173,7 @@ impl Committer {
             let s = self.shared.on_disk.lock();
             (s.file.clone().expect("the first part begins a segment"), s.durable_to)
         };
-        let mark = staging.mark_frame(part.mark, durable_to);
+        let mark = staging.mark_frame(part.mark, part.at.segment, durable_to);
         part.bytes[..mark.len()].copy_from_slice(&mark);
         write_all_at(&*file, part.at.offset, &mut slices(part)).map_err(|e| {
             self.shared.halt(Error::io(format!("cannot write the log segment={}", part.at.segment), e))

@@ -14,6 +14,7 @@ pub mod preparer;
 pub mod recover;
 pub mod scan;
 pub mod segment;
+pub mod settle;
 pub mod staging;
 
 use std::{path::PathBuf, sync::Arc, task::Waker, time::Duration};
@@ -35,7 +36,8 @@ use crate::{
     wal::{
         committer::{Committer, OnDisk},
         preparer::Preparer,
-        staging::{Body, Permit, Staging, Urgency},
+        settle::Active,
+        staging::{Body, Permit, SPARES_SET_ASIDE, Staging, Urgency},
     },
     watermark::Watermark,
 };
@@ -113,12 +115,28 @@ impl Shared {
 }
 
 impl Wal {
-    /// Continues the log behind `tail`: begins a segment and a term, and syncs the `TermStart`
-    /// alone. Afterwards the log takes frames and every frame up to `tail` counts as durable.
+    /// Continues the log behind `tail` in a new segment: see [`resume`](Self::resume).
     ///
     /// # Errors
     /// `Full` or `Io` if no segment can be prepared; `Halted` if it cannot be written.
     pub fn start(config: Config, tail: Tail, first_index: u64, term: u32, node_id: [u8; 16]) -> Result<Wal> {
+        Wal::resume(config, tail, None, first_index, term, node_id)
+    }
+
+    /// Continues the log behind `tail`, in the segment where it ended if that is given and has
+    /// room, else in a new one. Begins a term and syncs the `TermStart` alone. Afterwards the log
+    /// takes frames and every frame up to `tail` counts as durable.
+    ///
+    /// # Errors
+    /// `Full` or `Io` if no segment can be prepared; `Halted` if it cannot be written.
+    pub fn resume(
+        config: Config,
+        tail: Tail,
+        active: Option<Active>,
+        first_index: u64,
+        term: u32,
+        node_id: [u8; 16],
+    ) -> Result<Wal> {
         assert!(
             first_index > tail.index && term > tail.term,
             "first_index={first_index} term={term} {tail:?}"
@@ -127,16 +145,13 @@ impl Wal {
             halt: Halt::default(),
             written: Watermark::new(Lsn(tail.index)),
             durable: Watermark::new(Lsn(tail.index)),
-            on_disk: OnDisk::new(tail),
+            on_disk: OnDisk::new(tail, active.as_ref()),
             syncs: AtomicU64::new(0),
         });
         let preparer = Preparer::adopt(&config)?;
-        let staging = Staging::new(&config, tail, term, preparer.ready());
+        let staging = Staging::new(&config, tail, active.as_ref(), term, preparer.ready());
         let committer = Mutex::new(Committer::new(config.clone(), shared.clone()));
         let wal = Wal { config, staging, committer, preparer, shared };
-        while wal.staging.spares() == 0 {
-            wal.prepare_step()?;
-        }
         wal.begin_term(tail, first_index, node_id)?;
         Ok(wal)
     }
@@ -152,7 +167,15 @@ impl Wal {
         let mut payload = Vec::new();
         start.encode(&mut payload);
         self.staging.skip_to(first_index);
-        let mut permit = self.staging.admit(frame::disk_len(payload.len()) as u64, 0, Urgency::Recovery)?;
+        let frame_len = frame::disk_len(payload.len()) as u64;
+        let mut permit = loop {
+            match self.staging.admit(frame_len, 0, Urgency::Recovery) {
+                Err(e) if e.kind() == ErrorKind::Overloaded && self.staging.spares() == 0 => {
+                    self.prepare_step()?;
+                }
+                outcome => break outcome?,
+            }
+        };
         let lsn = self.staging.append(&mut permit, Kind::TermStart, Body::copied(&payload), tail.ts);
         drop(permit);
         self.drive_until(Level::Disk, lsn)
@@ -357,14 +380,26 @@ impl Wal {
     /// After `close`: writes and syncs the rest and seals the segment. The log ends exactly where
     /// the answer says.
     ///
+    /// `None`: everything is on the disk and nothing was sealed, because the disk is full. Sealing
+    /// would give away the rest of the segment, where the next start finds room for its first
+    /// frame; so to that start this stop is as any other.
+    ///
     /// # Errors
     /// `Halted`.
-    pub fn seal(&self) -> Result<CleanStop> {
+    pub fn seal(&self) -> Result<Option<CleanStop>> {
         while self.commit_step()? {}
+        // The next start takes one, and the one after it needs one too.
+        while self.staging.spares() < SPARES_SET_ASIDE {
+            if let Err(e) = self.prepare_step() {
+                tracing::warn!(error = %e, "the stop is not marked as clean");
+                self.sync_step()?;
+                return Ok(None);
+            }
+        }
         let mut committer = self.committer.lock().expect("the committer does not panic");
         let end = self.staging.position();
         committer.seal(end)?;
         let (last_index, last_crc) = self.staging.chain();
-        Ok(CleanStop { segment: end.segment, end: end.offset, last_index: last_index.0, last_crc })
+        Ok(Some(CleanStop { segment: end.segment, end: end.offset, last_index: last_index.0, last_crc }))
     }
 }

@@ -2,16 +2,16 @@
 //!
 //! How many, and who may use which: `wal::staging::room`.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, path::PathBuf};
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     format::file_name::{self, WAL_DIR},
-    sync::{AtomicU64, Mutex, Ordering},
+    sync::{AtomicU64, Mutex, MutexGuard, Ordering},
     vfs::OpenMode,
     wal::{
         Config,
-        segment::{Spare, create_spare},
+        segment::{Spare, create_spare, renew},
         staging::{SPARES, Staging},
     },
 };
@@ -20,6 +20,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Preparer {
     ready: Mutex<VecDeque<Spare>>,
+    /// Files of full size that are to be spares again.
+    used: Mutex<Vec<PathBuf>>,
     next_number: AtomicU64,
 }
 
@@ -28,27 +30,28 @@ impl Preparer {
     pub(crate) fn adopt(config: &Config) -> Result<Preparer> {
         let dir = config.data_dir.join(WAL_DIR);
         let failed = |what: &str, e| Error::io(format!("cannot {what} dir={}", dir.display()), e);
-        let mut ready = VecDeque::new();
+        let (mut ready, mut used) = (VecDeque::new(), Vec::new());
         let mut next_number = 0;
-        for entry in config.vfs.list(&dir).map_err(|e| failed("list the log", e))? {
-            if !file_name::is_spare(&entry.name) {
-                continue;
-            }
+        let mut entries = config.vfs.list(&dir).map_err(|e| failed("list the log", e))?;
+        entries.retain(|e| file_name::is_spare(&e.name) || file_name::is_used(&e.name));
+        // What is ready comes before what is to be made ready.
+        entries.sort_by_key(|e| file_name::is_used(&e.name));
+        for entry in entries {
             let path = dir.join(&entry.name);
-            if let Some(number) = entry.name.strip_suffix(".spare").and_then(|n| n.parse::<u64>().ok()) {
-                next_number = next_number.max(number.saturating_add(1));
-            }
-            if entry.len == config.segment_bytes && ready.len() < SPARES {
-                let file = config
-                    .vfs
-                    .open(&path, OpenMode::ReadWrite)
-                    .map_err(|e| failed("open a spare segment", e))?;
-                ready.push_back(Spare { path, file, capacity: entry.len });
-            } else {
+            let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|n| n.parse::<u64>().ok());
+            next_number = next_number.max(number.map_or(0, |n| n.saturating_add(1)));
+            if entry.len != config.segment_bytes || ready.len() + used.len() == SPARES {
                 config.vfs.remove_file(&path).map_err(|e| failed("remove a spare segment", e))?;
+            } else if file_name::is_used(&entry.name) {
+                used.push(path);
+            } else {
+                let file = config.vfs.open(&path, OpenMode::ReadWrite);
+                let file = file.map_err(|e| failed("open a spare segment", e))?;
+                ready.push_back(Spare { path, file, capacity: entry.len });
             }
         }
-        Ok(Preparer { ready: Mutex::new(ready), next_number: AtomicU64::new(next_number) })
+        let next_number = AtomicU64::new(next_number);
+        Ok(Preparer { ready: Mutex::new(ready), used: Mutex::new(used), next_number })
     }
 
     /// How many spares of full size are ready.
@@ -71,12 +74,33 @@ impl Preparer {
         }
     }
 
+    /// A used file where there is one, else a new one.
+    fn prepare(&self, config: &Config, capacity: u64) -> Result<Spare> {
+        let vfs = &*config.vfs;
+        let used = (capacity == config.segment_bytes).then(|| self.lock_used().pop()).flatten();
+        let Some(used) = used else {
+            let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+            let path = config.data_dir.join(WAL_DIR).join(file_name::spare(number));
+            return create_spare(vfs, path, capacity, !config.manual);
+        };
+        renew(vfs, &used, capacity, !config.manual).inspect_err(|e| {
+            // Where overwriting takes space it is tried again later. What is ill is given up.
+            if e.kind() == ErrorKind::Full {
+                self.lock_used().push(used);
+            } else if let Err(e) = vfs.remove_file(&used) {
+                tracing::warn!(file = %used.display(), error = %e, "an unneeded log segment stays behind");
+            }
+        })
+    }
+
+    fn lock_used(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.used.lock().expect("no panic with used files")
+    }
+
     /// Prepares one segment if one is missing; true if it did.
     pub(crate) fn step(&self, config: &Config, staging: &Staging) -> Result<bool> {
         let Some(capacity) = staging.wanted_spare() else { return Ok(false) };
-        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        let path = config.data_dir.join(WAL_DIR).join(file_name::spare(number));
-        match create_spare(&*config.vfs, path, capacity, !config.manual) {
+        match self.prepare(config, capacity) {
             Ok(spare) => {
                 self.ready.lock().expect("no panic with spares").push_back(spare);
                 if let Some(unneeded) = staging.spare_ready(capacity) {

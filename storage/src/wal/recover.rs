@@ -3,7 +3,7 @@
 //! | where the first bad place is | what else is there | decision |
 //! | --- | --- | --- |
 //! | in a sealed segment | | corruption |
-//! | in the last segment, at P | a Mark of this run that knew bytes beyond P durable | corruption |
+//! | in the last segment, at P | a Mark of this segment that knew bytes beyond P durable | corruption |
 //! | in the last segment, at P | P is before the clean end, or the sealed end in the MANIFEST | corruption |
 //! | in the last segment, at P | a published snapshot holds frames beyond P | corruption |
 //! | in the last segment, at P | none of these | torn: the log ends at P |
@@ -12,12 +12,10 @@
 //! | a segment is missing, has a wrong header, or does not continue the chain | | corruption |
 //!
 //! Corruption is never skipped: nothing is changed, and the error names file, offset and LSNs.
-//! Torn bytes are copied to `lost/` (best effort) before they are cut. After an unclean stop the
-//! valid part of the last segment is copied to a fresh file and synced before anything is
-//! served, because the page cache may show what the disk never got.
+//! Here nothing is changed at all: what is cut, and what becomes of the last segment after an unclean
+//! stop, is in [`settle`](super::settle).
 
 use std::{
-    io::IoSlice,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -28,7 +26,7 @@ use crate::{
     format::{
         Defect,
         checksum::Salt,
-        file_name::{self, LOST_DIR, TMP, WAL_DIR},
+        file_name::{self, WAL_DIR},
         frame::HEADER_LEN,
         manifest::{Manifest, SegmentMeta},
         payload::Payload,
@@ -36,7 +34,7 @@ use crate::{
     },
     limits::{SEGMENT_LEN_MAX, STAGING_LEN_MAX},
     lsn::{LogPosition, Lsn},
-    vfs::{File, OpenMode, Vfs, read_exact_at, write_all_at},
+    vfs::{File, OpenMode, Vfs, read_exact_at},
     wal::{
         Tail,
         scan::{Bad, Chain, Scan, vouching_mark},
@@ -45,8 +43,6 @@ use crate::{
 
 /// No run begins above this number, so that none comes to the end of them.
 const INDEX_MAX: u64 = u64::MAX >> 1;
-/// A torn tail of more than this is not kept whole in `lost/`.
-const LOST_LEN_MAX: usize = 16 << 20;
 
 /// What the log holds.
 #[derive(Debug)]
@@ -68,7 +64,8 @@ pub struct Found {
     pub clock: UnixMillis,
     /// What was behind the end, if anything.
     pub torn: Option<Torn>,
-    last: Option<LastSegment>,
+    /// What is to be rewritten.
+    pub(super) last: Option<LastSegment>,
 }
 
 /// What was behind the end of the log after an unclean stop.
@@ -83,9 +80,10 @@ pub struct Torn {
 }
 
 #[derive(Debug)]
-struct LastSegment {
-    path: PathBuf,
-    bytes: Vec<u8>,
+pub(super) struct LastSegment {
+    pub path: PathBuf,
+    pub bytes: Vec<u8>,
+    pub run_id: [u8; 16],
 }
 
 /// Where the log is.
@@ -167,7 +165,11 @@ pub fn recover(
         bytes: bytes + end,
         clock,
         torn: (torn_len > 0).then_some(Torn { at: end_at, bytes: torn_len as u64, copy: None }),
-        last: (!clean).then(|| LastSegment { path: last.path.clone(), bytes: content }),
+        last: (!clean).then(|| LastSegment {
+            path: last.path.clone(),
+            bytes: content,
+            run_id: last.header.run_id,
+        }),
     })
 }
 
@@ -328,7 +330,10 @@ impl SegmentReader<'_> {
                 Some(Err(bad)) => break (offset, Some(bad)),
                 Some(Ok((frame, payload))) => {
                     if frame.header.kind.is_replicated() {
-                        if std::mem::take(&mut first) && frame.header.index != segment.header.first_index {
+                        // A segment that a crash left without frames may begin behind a gap.
+                        let begins = frame.header.index == segment.header.first_index
+                            || matches!(payload, Payload::TermStart(_));
+                        if std::mem::take(&mut first) && !begins {
                             break (offset, Some(Bad::Chain));
                         }
                         self.clock = self.clock.max(frame.header.ts);
@@ -413,71 +418,4 @@ fn describe(bad: Bad) -> String {
         Bad::Defect(defect) | Bad::Unsupported(defect) => defect.to_string(),
         Bad::Chain => "a frame that does not belong here".into(),
     }
-}
-
-impl Found {
-    /// After an unclean stop: keeps a copy of what is cut, and rewrites the valid part of the last
-    /// segment into a fresh file. When this returns, everything up to the end is on the disk
-    /// under its name; a power cut before leaves the old file, and the next start does it again.
-    ///
-    /// # Errors
-    /// `Io` or `Full`: the old file is untouched.
-    pub fn settle(&mut self, vfs: &dyn Vfs, data_dir: &Path) -> Result<()> {
-        let Some(last) = self.last.take() else { return Ok(()) };
-        let end = self.tail.end.offset as usize;
-        if let Some(torn) = &mut self.torn {
-            let rest = &last.bytes[end..end + torn.bytes as usize];
-            match keep_lost(vfs, data_dir, torn.at, rest) {
-                Ok(path) => torn.copy = Some(path),
-                Err(e) => tracing::warn!(error = %e, "no copy of the torn tail could be kept"),
-            }
-        }
-        copy_forward(vfs, data_dir, &last.path, &last.bytes[..end]).map_err(|e| {
-            Error::io(format!("cannot rewrite the last log segment file={}", last.path.display()), e)
-        })
-    }
-}
-
-fn keep_lost(vfs: &dyn Vfs, data_dir: &Path, at: LogPosition, bytes: &[u8]) -> std::io::Result<PathBuf> {
-    let bytes = &bytes[..bytes.len().min(LOST_LEN_MAX)];
-    let path = data_dir.join(LOST_DIR).join(format!("{:020}-{}.bin", at.segment, at.offset));
-    remove_if_there(vfs, &path)?;
-    let file = vfs.open(&path, OpenMode::CreateNew)?;
-    write_all_at(&*file, 0, &mut [IoSlice::new(bytes)])?;
-    file.sync_data()?;
-    vfs.sync_dir(&data_dir.join(LOST_DIR))?;
-    Ok(path)
-}
-
-fn remove_if_there(vfs: &dyn Vfs, path: &Path) -> std::io::Result<()> {
-    match vfs.remove_file(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        outcome => outcome,
-    }
-}
-
-/// Writes into a spare if there is one, so that this works on a full disk.
-fn copy_forward(vfs: &dyn Vfs, data_dir: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let dir = data_dir.join(WAL_DIR);
-    let spare =
-        vfs.list(&dir)?.into_iter().find(|e| file_name::is_spare(&e.name) && e.len >= bytes.len() as u64);
-    let (from, file) = match spare {
-        Some(spare) => {
-            let from = dir.join(spare.name);
-            let file = vfs.open(&from, OpenMode::ReadWrite)?;
-            (from, file)
-        }
-        None => {
-            let from = path.with_extension(format!("wal{TMP}"));
-            // A start that was cut here has left one behind.
-            remove_if_there(vfs, &from)?;
-            let file = vfs.open(&from, OpenMode::CreateNew)?;
-            (from, file)
-        }
-    };
-    write_all_at(&*file, 0, &mut [IoSlice::new(bytes)])?;
-    file.set_len(bytes.len() as u64)?;
-    file.sync_data()?;
-    vfs.rename(&from, path)?;
-    vfs.sync_dir(&dir)
 }

@@ -103,7 +103,9 @@ impl<'a> Scan<'a> {
                     && start.prev_index == chain.index
                     && start.prev_crc == chain.crc
                     && start.prev_term == u64::from(chain.term)
-                    && start.run_id == self.header.run_id
+                    && h.index >= self.header.first_index
+                    // Behind the first index, a later run goes on in a segment that it has found.
+                    && (h.index > self.header.first_index || start.run_id == self.header.run_id)
             }
             _ => Some(h.index) == chain.index.checked_add(1) && h.term == chain.term,
         };
@@ -111,7 +113,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Looks behind a bad place for a Mark of this segment's run that was written when bytes beyond
+/// Looks behind a bad place for a Mark of this segment that was written when bytes beyond
 /// the bad place were known durable. Finding one proves that what is bad here was once good.
 pub fn vouching_mark(bytes: &[u8], header: &SegmentHeader, bad: LogPosition) -> Option<Mark> {
     let begin = bad.offset as usize;

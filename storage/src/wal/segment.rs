@@ -6,7 +6,8 @@
 //! get its first frame. A *sealed* segment has its exact length and never changes again.
 
 use std::{
-    io::IoSlice,
+    io::{self, IoSlice},
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -52,19 +53,40 @@ pub(crate) fn create_spare(vfs: &dyn Vfs, path: PathBuf, capacity: u64, pause: b
     }
 }
 
-fn fill_with_zeros(file: &dyn File, capacity: u64, pause: bool) -> std::io::Result<()> {
+fn fill_with_zeros(file: &dyn File, capacity: u64, pause: bool) -> io::Result<()> {
     file.allocate(capacity)?;
-    let zeros = vec![0; SLICE_LEN.min(capacity as usize)];
-    let mut offset = 0;
-    while offset < capacity {
-        let len = zeros.len().min((capacity - offset) as usize);
+    write_zeros(file, 0..capacity, pause)?;
+    file.sync_data()
+}
+
+/// Writes zeros; does not sync them.
+pub(crate) fn write_zeros(file: &dyn File, range: Range<u64>, pause: bool) -> io::Result<()> {
+    let zeros = vec![0; SLICE_LEN.min((range.end - range.start) as usize)];
+    let mut offset = range.start;
+    while offset < range.end {
+        let len = zeros.len().min((range.end - offset) as usize);
         write_all_at(file, offset, &mut [IoSlice::new(&zeros[..len])])?;
         offset += len as u64;
-        if pause && offset < capacity {
+        if pause && offset < range.end {
             thread::sleep(PAUSE);
         }
     }
-    file.sync_data()
+    Ok(())
+}
+
+/// Makes a spare of a used file of full size: overwritten where it lies, so that the space never
+/// leaves our hands. If the power fails before the end it is still a used one.
+pub(crate) fn renew(vfs: &dyn Vfs, used: &Path, capacity: u64, pause: bool) -> Result<Spare> {
+    let path = file_name::renewed(used);
+    let renew = || {
+        let file = vfs.open(used, OpenMode::ReadWrite)?;
+        fill_with_zeros(&*file, capacity, pause)?;
+        vfs.rename(used, &path)?;
+        Ok(file)
+    };
+    let file = renew()
+        .map_err(|e| Error::io(format!("cannot prepare a log segment again file={}", used.display()), e))?;
+    Ok(Spare { path, file, capacity })
 }
 
 /// Puts a spare into use. When this returns, header and name are durable; if the power fails

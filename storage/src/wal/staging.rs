@@ -16,7 +16,7 @@ pub use self::{
 };
 pub(crate) use self::{
     group::{Group, MARK_FRAME_LEN, Part},
-    room::SPARES,
+    room::{SPARES, SPARES_SET_ASIDE},
 };
 
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
     lsn::{LogPosition, Lsn},
     settings::Fsync,
     sync::{Condvar, Mutex, MutexGuard, thread},
-    wal::{Config, Tail},
+    wal::{Config, Tail, settle::Active},
 };
 
 /// A Mark follows this long after the last write.
@@ -88,6 +88,8 @@ pub(crate) struct Staging {
     salt: Salt,
     dataset_id: [u8; 16],
     run_id: [u8; 16],
+    /// The run that began the segment in which this one goes on, if it does.
+    resumed_run_id: Option<[u8; 16]>,
     term: u32,
     tail: Tail,
     segment_bytes: u64,
@@ -97,7 +99,13 @@ pub(crate) struct Staging {
 }
 
 impl Staging {
-    pub(crate) fn new(config: &Config, tail: Tail, term: u32, spares: usize) -> Staging {
+    pub(crate) fn new(
+        config: &Config,
+        tail: Tail,
+        active: Option<&Active>,
+        term: u32,
+        spares: usize,
+    ) -> Staging {
         let state = State {
             filling: Group { last: Lsn(tail.index), ..Group::default() },
             spare_buffer: Vec::new(),
@@ -106,8 +114,8 @@ impl Staging {
             next_index: tail.index + 1,
             ts: tail.ts,
             position: tail.end,
-            // No room: the first frame rotates.
-            capacity: 0,
+            // Where there is no room, the first frame rotates.
+            capacity: active.map_or(0, |active| active.capacity),
             spares,
             own_ready: None,
             own_wanted: 0,
@@ -129,6 +137,7 @@ impl Staging {
             salt: config.salt,
             dataset_id: config.dataset_id,
             run_id: config.run_id,
+            resumed_run_id: active.map(|active| active.run_id),
             term,
             tail,
             segment_bytes: config.segment_bytes,
@@ -366,9 +375,12 @@ impl Staging {
         self.work.notify_all();
     }
 
-    /// The bytes of a Mark with this content, to stand at the front of a part.
-    pub(crate) fn mark_frame(&self, header: Header, durable: LogPosition) -> Vec<u8> {
-        let payload = Mark { run_id: self.run_id, durable, wall: header.ts }.encode();
+    /// The bytes of a Mark with this content, to stand at the front of a part of this segment.
+    pub(crate) fn mark_frame(&self, header: Header, segment: u64, durable: LogPosition) -> Vec<u8> {
+        // The Marks of one segment carry one id, whoever goes on writing it: that of its header.
+        let resumed = self.resumed_run_id.filter(|_| segment == self.tail.end.segment);
+        let run_id = resumed.unwrap_or(self.run_id);
+        let payload = Mark { run_id, durable, wall: header.ts }.encode();
         let mut out = header.encode(payload.len(), crc32(&[&payload]), self.salt).to_vec();
         out.extend_from_slice(&payload);
         out

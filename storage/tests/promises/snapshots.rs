@@ -37,6 +37,10 @@ impl Vfs for Meddler {
         self.meddle();
         self.disk.rename(from, to)
     }
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        self.meddle();
+        self.disk.exchange(one, other)
+    }
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.meddle();
         self.disk.remove_file(path)

@@ -44,6 +44,10 @@ impl Vfs for SlowSync {
         OsVfs.rename(from, to)
     }
 
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        OsVfs.exchange(one, other)
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         OsVfs.remove_file(path)
     }

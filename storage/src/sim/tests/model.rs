@@ -166,6 +166,31 @@ fn a_replacing_rename_shows_the_old_file_or_the_new_one() {
 }
 
 #[test]
+fn an_exchange_of_names_is_whole_or_not_there() {
+    let (disk, _) = disk_with(b"one");
+    disk.write_file("/b", b"other");
+    disk.exchange(Path::new("/a"), Path::new("/b")).unwrap();
+    let seen = |image: SimDisk| ["/a", "/b"].map(|path| image.read_file(path).unwrap());
+    let all = |disk: &SimDisk| -> BTreeSet<_> {
+        let point = end(disk);
+        point.exhaustive().map(|choice| seen(point.image(&choice))).collect()
+    };
+    let (old, new) = ([b"one".to_vec(), b"other".to_vec()], [b"other".to_vec(), b"one".to_vec()]);
+    assert_eq!(all(&disk), [old, new.clone()].into());
+    sync_dir(&disk, "/");
+    assert_eq!(all(&disk), [new].into());
+}
+
+#[test]
+fn an_exchange_may_arrive_without_the_rename_before_it() {
+    let (disk, _) = disk_with(b"one");
+    disk.write_file("/b", b"other");
+    rename(&disk, "/a", "/c");
+    disk.exchange(Path::new("/c"), Path::new("/b")).unwrap();
+    assert_eq!(all_names(&disk), set(&[&["/a", "/b"], &["/b", "/c"]]));
+}
+
+#[test]
 fn a_rename_may_arrive_without_the_creation() {
     let disk = SimDisk::new();
     write(&create(&disk, "/tmp"), 0, b"x");

@@ -2,7 +2,9 @@
 //!
 //! A permit is room in the staging buffer and in segments that are prepared already, so that an
 //! append never waits and a full disk never meets a group in the middle. Ordinary writes leave two
-//! prepared segments alone: one lets deletes go on when the disk is full, one is for recovery.
+//! prepared segments alone: one lets deletes go on when the disk is full, one is for recovery. While
+//! only that last one is there, nobody fills the active segment to its end either: every start
+//! after an unclean stop goes on in it and needs room for the first frame of its term.
 //!
 //! A frame larger than half a segment gets a segment of its own size, prepared when it is asked for.
 
@@ -16,9 +18,13 @@ use crate::{
 };
 
 /// Spares that ordinary writes do not use: the emergency and the recovery segment.
-const SPARES_SET_ASIDE: usize = 2;
+pub(crate) const SPARES_SET_ASIDE: usize = 2;
 /// Spares that are kept in all.
 pub(crate) const SPARES: usize = SPARES_SET_ASIDE + 1;
+
+/// Bytes at the end of the active segment for the starts on a full disk: a start takes some 300 of
+/// them, so with segments of 64 MiB there can be thousands.
+const ROOM_FOR_STARTS_MAX: u64 = 1 << 20;
 
 /// How far a frame may dip into the segments that are set aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +126,12 @@ impl Staging {
     /// least half, so `n` spares surely take `n` half segments of them.
     fn has_space(&self, s: &State, bytes: u64, urgency: Urgency) -> bool {
         let wanted = s.reserved + bytes;
-        let in_active = s.capacity.saturating_sub(s.position.offset + 2 * MARK_FRAME_LEN);
+        let for_starts = if urgency != Urgency::Recovery && s.spares < SPARES_SET_ASIDE {
+            (self.segment_bytes / 8).min(ROOM_FOR_STARTS_MAX)
+        } else {
+            0
+        };
+        let in_active = s.capacity.saturating_sub(s.position.offset + 2 * MARK_FRAME_LEN + for_starts);
         let spares = s.spares.saturating_sub(urgency.set_aside()) as u64;
         let usual = wanted <= in_active || wanted <= spares * self.shared_frame_max();
         // After a large frame the next one rotates: that takes a spare of its own.
