@@ -85,7 +85,8 @@ impl ManifestStore {
                     data_dir.join(MANIFESTS[0]),
                     0,
                     format!("no generation of the MANIFEST is whole: {what}"),
-                ))
+                )
+                .with_lsns(1, u64::MAX))
             }
         }
     }

@@ -198,7 +198,9 @@ fn needed_segments(source: Source<'_>) -> Result<Vec<Segment>> {
 
     let mut needed: Vec<Segment> = Vec::new();
     for index in indexes.into_iter().rev() {
-        let segment = open_segment(source, index)?;
+        // Opened from the newest on: the one behind says where this one ends.
+        let last = needed.last().map_or(u64::MAX, |next| next.header.prev_index.max(index));
+        let segment = open_segment(source, index).map_err(|e| e.with_lsns(index, last))?;
         let reaches_back = segment.header.prev_index <= begin;
         needed.push(segment);
         if reaches_back {
@@ -253,7 +255,9 @@ fn check_against_manifest(source: Source<'_>, needed: &[Segment], begin: u64) ->
         };
         if segment.len < meta.end {
             let what = format!("log segment is too short, sealed_end={}", meta.end);
-            return Err(Error::corrupt(&segment.path, segment.len, what));
+            let next = needed.iter().find(|s| s.header.prev_segment == meta.first_index);
+            let last = next.map_or(u64::MAX, |next| next.header.prev_index.max(meta.first_index));
+            return Err(Error::corrupt(&segment.path, segment.len, what).with_lsns(meta.first_index, last));
         }
     }
     Ok(())
@@ -306,6 +310,12 @@ impl SegmentReader<'_> {
         read_exact_at(&*segment.file, 0, &mut bytes).map_err(|e| {
             Error::io(format!("cannot read a log segment file={}", segment.path.display()), e)
         })?;
+        // These bytes may be written back (`settle`), so all of them are checked as read this time.
+        if SegmentHeader::decode(&bytes) != Ok(segment.header) {
+            let what = "log segment header: not what it was when it was read before";
+            let first = segment.header.first_index;
+            return Err(Error::corrupt(&segment.path, 0, what).with_lsns(first, u64::MAX));
+        }
         let (end, bad) = self.frames(segment, &bytes)?;
         Ok((bytes, end, bad))
     }
@@ -352,7 +362,7 @@ impl SegmentReader<'_> {
         let (begin, begin_crc) = self.begin;
         if self.chain.index == begin && self.chain.crc != begin_crc {
             let what = format!("the snapshot does not belong to this log, begin={begin}");
-            return Err(Error::corrupt(&segment.path, offset, what));
+            return Err(Error::corrupt(&segment.path, offset, what).with_lsns(begin, u64::MAX));
         }
         Ok(())
     }
@@ -478,6 +488,13 @@ fn copy_forward(vfs: &dyn Vfs, data_dir: &Path, path: &Path, bytes: &[u8]) -> st
     write_all_at(&*file, 0, &mut [IoSlice::new(bytes)])?;
     file.set_len(bytes.len() as u64)?;
     file.sync_data()?;
+    // The rename replaces the only other copy, so this one is read back from the disk before.
+    file.drop_cache()?;
+    let mut found = vec![0; bytes.len()];
+    read_exact_at(&*file, 0, &mut found)?;
+    if found != bytes {
+        return Err(std::io::Error::other("what was written is not what is read back"));
+    }
     vfs.rename(&from, path)?;
     vfs.sync_dir(&dir)
 }
