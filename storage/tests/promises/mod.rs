@@ -4,6 +4,7 @@
 
 mod faults;
 mod gates;
+mod learned;
 mod order;
 mod snapshots;
 mod space;
