@@ -64,6 +64,15 @@ fn seeds() -> Vec<Seed> {
     for text in ["none", "3600", "1.5", "250ms", "30s", "2h", "7d", "0.0001", "-1", "9007199254740992"] {
         add("ttl", text, None, text.as_bytes());
     }
+    for path in ["user:1", "a/b//c", "a%2Fb%00%ff", "a+b", "%", "%4", "%zz", ".", "%2e%2E", "../x"] {
+        add("http_key", &format!("path-{}", path.replace('/', "_")), Some(0), path.as_bytes());
+    }
+    for text in ["_wA", "Li4", "a=", "+/", "_wB"] {
+        add("http_key", &format!("base64-{}", text.replace('/', "_")), Some(1), text.as_bytes());
+    }
+    for (name, key) in [("text", &b"user:1"[..]), ("bytes", b"\0\xff/%+ ?#"), ("dots", b"..")] {
+        add("http_key", &format!("key-{name}"), Some(2), key);
+    }
     // A history is what its bytes are taken for; any bytes are one.
     for seed in 0..12u64 {
         add("engine", &format!("history-{seed:02}"), None, &noise(seed, 100 + 70 * seed as usize));
