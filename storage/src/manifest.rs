@@ -53,7 +53,7 @@ impl ManifestStore {
                     present += 1;
                     // A torn file can claim any version. Only where no generation is whole, what
                     // one claims is all that there is to say.
-                    newer |= matches!(defect, Defect::Version(_) | Defect::Unknown);
+                    newer |= matches!(defect, Defect::Version(_) | Defect::Features(_));
                     wrong = Some(format!("{name}: {defect}"));
                 }
                 Some(Ok(found)) => {

@@ -99,6 +99,7 @@ impl Core {
             self.checkpointer.snapshot_bytes.load(Ordering::Relaxed).max(self.index.budget().used().bytes);
         let wanted = snapshot + snapshot / 10 + 2 * self.settings.segment_bytes;
         let to_prune = self.wal.log_bytes() - self.checkpointer.log_bytes_then.load(Ordering::Relaxed);
+        // A file system that does not tell is not full: a write that finds no room says so itself.
         let free = self.vfs.free_space(&self.settings.data_dir).unwrap_or(u64::MAX);
         free < wanted && to_prune > self.settings.segment_bytes
     }

@@ -222,7 +222,8 @@ fn open_segment(source: Source<'_>, index: u64) -> Result<Segment> {
     let corrupt = |what: String| Error::corrupt(&path, 0, what);
     // The header was durable before the segment got its name, so a bad one is never torn.
     let header = SegmentHeader::decode(&bytes).map_err(|defect| match defect {
-        Defect::Version(_) => {
+        // All but the version stand behind a checksum that is right.
+        Defect::Version(_) | Defect::Features(_) | Defect::Unknown | Defect::Reserved => {
             Error::new(ErrorKind::Unsupported, format!("log segment: {defect} file={}", path.display()))
         }
         defect => corrupt(format!("log segment header: {defect}")),
