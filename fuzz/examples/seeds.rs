@@ -5,7 +5,7 @@
 
 use std::{fs, io, path::Path};
 
-use emberkeep_fuzz::{SALT, frame};
+use emberkeep_fuzz::{SALT, fix_checksums, frame};
 use emberkeep_storage::{
     UnixMillis,
     format::{
@@ -48,10 +48,31 @@ fn seeds() -> Vec<Seed> {
         add("op", name, Some(0), &bytes);
         add("op", &format!("{name}-made"), Some(1), &[&bytes[..], &[7; 300]].concat());
     }
-    add("segment", "whole", Some(0), &segment());
+    let whole = segment();
+    // What else is there: each bit of the second byte, and pairs that mean something together.
+    for around in [0, 1, 4, 5, 8, 9, 16, 32, 64, 65, 68, 72, 76, 77, 128, 129] {
+        add("segment", &format!("whole-{around:03}"), Some(0), &[&[around], &whole[..]].concat());
+    }
+    // Behind the end, in the middle, in front of a Mark that knows better, of a newer version.
+    let damaged = |at: usize| {
+        let mut bytes = [&[0], &whole[..]].concat();
+        bytes[1 + at] ^= 1;
+        bytes
+    };
+    add("segment", "torn", Some(0), &damaged(whole.len() - 9));
+    add("segment", "vouched", Some(0), &damaged(9));
+    add("segment", "zeros", Some(0), &[&[0], &whole[..], &[0; 80]].concat());
+    for (name, around) in [("sealed-bad", 3), ("sealed-length", 19), ("ended-behind", 16), ("snapshot", 32)] {
+        add("segment", name, Some(0), &[&[around], &whole[..], &[0; 80]].concat());
+    }
+    let mut newer = [&[0], &whole[..]].concat();
+    let at = newer.len() - 88;
+    newer[at + 12] = 0x85;
+    fix_checksums(&mut newer[at..]);
+    add("segment", "newer", Some(0), &newer);
     // Made frames: a term, ten of all kinds, some odd.
-    add("segment", "made", Some(1), &[7, 0x80, 9, 1, 2, 3, 6, 0x46, 0, 0, 0x80 | 7, 5, 9, 0, 0, 0, 5]);
-    add("segment", "made-torn", Some(1), &[7, 0x80, 9, 1, 2, 3, 0xc1, 0x18, 4, 1, 0, 0, 0]);
+    add("segment", "made", Some(1), &[0, 7, 0x80, 9, 1, 2, 3, 6, 0x46, 0, 0, 0x80 | 7, 5, 9, 0, 0, 0, 5]);
+    add("segment", "made-torn", Some(1), &[0, 7, 0x80, 9, 1, 2, 3, 0xc1, 0x18, 4, 1, 0, 0, 0]);
     add("snapshot", "header", Some(0), &snapshot_header());
     add("snapshot", "block", Some(0), &encode_block(&entries(), 2, SALT));
     add("snapshot", "block-fixed", Some(1), &encode_block(&entries(), 2, SALT));

@@ -75,7 +75,8 @@ impl Error {
     /// Says which LSNs are at risk. Nothing, if the error is not about damage.
     pub(crate) fn with_lsns(mut self, first: u64, last: u64) -> Self {
         if let Some(place) = &mut self.place {
-            place.lsns = Some((first, last));
+            // The last one known may be one that is safe.
+            place.lsns = Some((first, last.max(first)));
         }
         self
     }
