@@ -6,6 +6,8 @@
 //!
 //! Not here: how bytes reach a disk and come back. That is the engine's.
 
+#![forbid(unsafe_code)]
+
 pub mod cli;
 pub mod config;
 pub mod http;

@@ -5,7 +5,7 @@
 
 use std::{fs, io, path::Path};
 
-use emberkeep_fuzz::{SALT, frame};
+use emberkeep_fuzz::{SALT, fix_checksums, frame};
 use emberkeep_storage::{
     UnixMillis,
     format::{
@@ -48,10 +48,31 @@ fn seeds() -> Vec<Seed> {
         add("op", name, Some(0), &bytes);
         add("op", &format!("{name}-made"), Some(1), &[&bytes[..], &[7; 300]].concat());
     }
-    add("segment", "whole", Some(0), &segment());
+    let whole = segment();
+    // What else is there: each bit of the second byte, and pairs that mean something together.
+    for around in [0, 1, 4, 5, 8, 9, 16, 32, 64, 65, 68, 72, 76, 77, 128, 129] {
+        add("segment", &format!("whole-{around:03}"), Some(0), &[&[around], &whole[..]].concat());
+    }
+    // Behind the end, in the middle, in front of a Mark that knows better, of a newer version.
+    let damaged = |at: usize| {
+        let mut bytes = [&[0], &whole[..]].concat();
+        bytes[1 + at] ^= 1;
+        bytes
+    };
+    add("segment", "torn", Some(0), &damaged(whole.len() - 9));
+    add("segment", "vouched", Some(0), &damaged(9));
+    add("segment", "zeros", Some(0), &[&[0], &whole[..], &[0; 80]].concat());
+    for (name, around) in [("sealed-bad", 3), ("sealed-length", 19), ("ended-behind", 16), ("snapshot", 32)] {
+        add("segment", name, Some(0), &[&[around], &whole[..], &[0; 80]].concat());
+    }
+    let mut newer = [&[0], &whole[..]].concat();
+    let at = newer.len() - 88;
+    newer[at + 12] = 0x85;
+    fix_checksums(&mut newer[at..]);
+    add("segment", "newer", Some(0), &newer);
     // Made frames: a term, ten of all kinds, some odd.
-    add("segment", "made", Some(1), &[7, 0x80, 9, 1, 2, 3, 6, 0x46, 0, 0, 0x80 | 7, 5, 9, 0, 0, 0, 5]);
-    add("segment", "made-torn", Some(1), &[7, 0x80, 9, 1, 2, 3, 0xc1, 0x18, 4, 1, 0, 0, 0]);
+    add("segment", "made", Some(1), &[0, 7, 0x80, 9, 1, 2, 3, 6, 0x46, 0, 0, 0x80 | 7, 5, 9, 0, 0, 0, 5]);
+    add("segment", "made-torn", Some(1), &[0, 7, 0x80, 9, 1, 2, 3, 0xc1, 0x18, 4, 1, 0, 0, 0]);
     add("snapshot", "header", Some(0), &snapshot_header());
     add("snapshot", "block", Some(0), &encode_block(&entries(), 2, SALT));
     add("snapshot", "block-fixed", Some(1), &encode_block(&entries(), 2, SALT));
@@ -63,6 +84,15 @@ fn seeds() -> Vec<Seed> {
     }
     for text in ["none", "3600", "1.5", "250ms", "30s", "2h", "7d", "0.0001", "-1", "9007199254740992"] {
         add("ttl", text, None, text.as_bytes());
+    }
+    for path in ["user:1", "a/b//c", "a%2Fb%00%ff", "a+b", "%", "%4", "%zz", ".", "%2e%2E", "../x"] {
+        add("http_key", &format!("path-{}", path.replace('/', "_")), Some(0), path.as_bytes());
+    }
+    for text in ["_wA", "Li4", "a=", "+/", "_wB"] {
+        add("http_key", &format!("base64-{}", text.replace('/', "_")), Some(1), text.as_bytes());
+    }
+    for (name, key) in [("text", &b"user:1"[..]), ("bytes", b"\0\xff/%+ ?#"), ("dots", b"..")] {
+        add("http_key", &format!("key-{name}"), Some(2), key);
     }
     // A history is what its bytes are taken for; any bytes are one.
     for seed in 0..12u64 {

@@ -9,11 +9,13 @@ use crate::node::{
     text::decode64,
 };
 
-/// The key that a path names.
+/// The key that a path names: of `/v1/keys64/…` what is encoded, of `/v1/keys/…` every byte behind
+/// the prefix. Empty if there is none; whether that and its length are allowed is the node's to say.
 ///
 /// # Errors
-/// `InvalidKey`, saying how else to spell it.
-pub(super) fn of_path(path: &str) -> Result<Vec<u8>> {
+/// `InvalidKey`, saying how else to spell it: a `%` without two hexadecimal digits, a key `.` or `..`
+/// that is not in `keys64`, base64url that is not in its one canonical form.
+pub fn of_path(path: &str) -> Result<Vec<u8>> {
     if let Some(text) = path.strip_prefix("/v1/keys64/") {
         return decode64(text).ok_or_else(|| invalid("the key is not base64url without padding"));
     }

@@ -16,7 +16,7 @@ mod conditional;
 mod connection;
 mod error;
 mod headers;
-mod key;
+pub mod key;
 mod query;
 mod server;
 mod service;

@@ -33,7 +33,8 @@ pub struct Place {
     pub file: PathBuf,
     /// Byte offset in it.
     pub offset: u64,
-    /// The LSNs that are at risk: from the first one that cannot be read, to the last one known.
+    /// The LSNs that are at risk: from the first one that cannot be read, to the last one known;
+    /// `u64::MAX` where nobody knows how many there were.
     pub lsns: Option<(u64, u64)>,
 }
 
@@ -71,9 +72,11 @@ impl Error {
         Error { place: Some(place), ..Self::new(ErrorKind::Corrupt, message) }
     }
 
+    /// Says which LSNs are at risk. Nothing, if the error is not about damage.
     pub(crate) fn with_lsns(mut self, first: u64, last: u64) -> Self {
         if let Some(place) = &mut self.place {
-            place.lsns = Some((first, last));
+            // The last one known may be one that is safe.
+            place.lsns = Some((first, last.max(first)));
         }
         self
     }
@@ -104,7 +107,10 @@ impl fmt::Display for Error {
         if let Some(place) = &self.place {
             write!(f, " file={} offset={}", place.file.display(), place.offset)?;
             if let Some((first, last)) = place.lsns {
-                write!(f, " lsns={first}..={last}")?;
+                match last {
+                    u64::MAX => write!(f, " lsns={first}..")?,
+                    last => write!(f, " lsns={first}..={last}")?,
+                }
             }
         }
         Ok(())

@@ -53,7 +53,7 @@ impl ManifestStore {
                     present += 1;
                     // A torn file can claim any version. Only where no generation is whole, what
                     // one claims is all that there is to say.
-                    newer |= matches!(defect, Defect::Version(_) | Defect::Unknown);
+                    newer |= matches!(defect, Defect::Version(_) | Defect::Features(_));
                     wrong = Some(format!("{name}: {defect}"));
                 }
                 Some(Ok(found)) => {
@@ -85,7 +85,8 @@ impl ManifestStore {
                     data_dir.join(MANIFESTS[0]),
                     0,
                     format!("no generation of the MANIFEST is whole: {what}"),
-                ))
+                )
+                .with_lsns(1, u64::MAX))
             }
         }
     }

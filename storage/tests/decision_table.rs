@@ -5,14 +5,10 @@
 //! [`Case::refused`] checks what every refusal promises: no file, no directory and no byte is
 //! changed by it, and with the damage undone the directory opens with all that was in it.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::path::{Path, PathBuf};
 
 use emberkeep_storage::{
-    Condition, Cursor, Engine, Error, ErrorKind, Fsync, Key, RecoveryReport, Write,
+    Condition, Engine, Error, ErrorKind, Fsync, RecoveryReport, Write,
     error::Place,
     format::{
         FORMAT_VERSION,
@@ -22,19 +18,14 @@ use emberkeep_storage::{
         payload::MARK_LEN,
         segment::{SEGMENT_HEADER_LEN, SegmentHeader},
     },
-    sim::{choice::Choice, clock::SimClock, disk::SimDisk},
-    vfs::Vfs,
+    sim::{clock::SimClock, disk::SimDisk},
     wal::scan::{Chain, Scan},
 };
 
-use crate::lab::{DIR, Lab, small};
+use crate::lab::{DIR, Lab, Tree, Values, same_tree, small, tree, values};
 
-type Values = BTreeMap<String, Vec<u8>>;
 /// Something done to the bytes of a file.
 type Damage<'a> = &'a dyn Fn(&mut Vec<u8>);
-
-/// Every path, with its content; `None` for a directory.
-type Tree = BTreeMap<PathBuf, Option<Vec<u8>>>;
 
 /// A data directory at rest, what is in it, and what it was before it was damaged.
 struct Case {
@@ -174,6 +165,7 @@ impl Case {
     fn corrupt(&self) -> (Error, Place) {
         let error = self.refused(ErrorKind::Corrupt);
         let place = error.place().cloned().unwrap_or_else(|| panic!("no place: {error}"));
+        assert!(place.lsns.is_some_and(|(first, last)| first <= last), "no LSNs: {error}");
         (error, place)
     }
 
@@ -209,47 +201,6 @@ fn fill(engine: &Engine, values: &mut Values, range: std::ops::Range<u32>) {
         let (key, value) = (format!("key-{i:03}"), format!("value-{i}-").repeat(40).into_bytes());
         engine.put(key.as_str(), Write::new(&value)).unwrap().wait().unwrap();
         values.insert(key, value);
-    }
-}
-
-fn values(engine: &Engine) -> Values {
-    let mut found = Values::new();
-    let mut cursor = Some(Cursor::START);
-    while let Some(at) = cursor {
-        let page = engine.scan(at, Key { namespace: 0, bytes: b"" }, 1000).wait().unwrap();
-        for e in &page.entries {
-            let key = String::from_utf8(e.key().bytes.to_vec()).unwrap();
-            let again = engine.peek(e.key()).wait().unwrap().unwrap();
-            assert_eq!(again.value(), e.value());
-            found.insert(key, e.value().to_vec());
-        }
-        cursor = page.next;
-    }
-    found
-}
-
-fn tree(disk: &SimDisk) -> Tree {
-    fn walk(disk: &SimDisk, dir: &Path, out: &mut Tree) {
-        for entry in disk.list(dir).unwrap() {
-            let path = dir.join(entry.name);
-            if entry.is_dir {
-                walk(disk, &path, out);
-                out.insert(path, None);
-            } else {
-                out.insert(path.clone(), Some(disk.read_file(&path).unwrap()));
-            }
-        }
-    }
-    let mut out = Tree::new();
-    walk(disk, Path::new("/"), &mut out);
-    out
-}
-
-fn same_tree(before: &Tree, after: &Tree, error: &Error) {
-    let names = |tree: &Tree| tree.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(before), names(after), "a refusal leaves the tree alone: {error}");
-    for (path, content) in before {
-        assert!(content == &after[path], "a refusal changed {}: {error}", path.display());
     }
 }
 
@@ -835,120 +786,12 @@ fn on_a_read_only_disk_nothing_is_changed() {
     }
 }
 
-// ---- rot ----
-
 impl Case {
     fn opens_clean(&self) -> bool {
         let clean = self.opens().clean;
         self.repair();
         clean
     }
-}
-
-/// What a start makes of a directory: how much of it, and in which files, there is to flip.
-fn flippable(case: &Case) -> Vec<(PathBuf, usize)> {
-    let mut places = Vec::new();
-    for (path, content) in &case.whole {
-        let Some(content) = content else { continue };
-        let is_spare = path.extension().is_some_and(|e| e == "spare");
-        let end = content.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1);
-        // The zeros of a header are checked like the rest of it, the zeros behind a MANIFEST and
-        // of a spare mean nothing: of those, a few.
-        let end = if is_spare { 0 } else { end };
-        places.extend((0..end).map(|at| (path.clone(), at)));
-        let (left, step) = (content.len() - end, 4096 - 8);
-        places.extend((0..left).step_by(step).map(|at| (path.clone(), end + at)));
-    }
-    places
-}
-
-/// I12: no bit that turns over in a directory at rest is served, and none is passed over.
-///
-/// All bits if that takes less than `SPEND`; else every n-th. It prints n;
-/// `EMBERKEEP_FLIP_STRIDE=1` tries all of them, however long it takes.
-#[test]
-fn a_bit_that_turned_over_after_a_clean_stop_is_never_served() {
-    const SPEND: Duration = Duration::from_secs(15);
-    let case = two_short_runs();
-    let places = flippable(&case);
-    let image = {
-        let mut crasher = case.lab.disk.crash_points();
-        crasher.seek(case.lab.disk.op_count());
-        crasher.point()
-    };
-    let flip = |n: usize| {
-        let ((path, at), bit) = (&places[n / 8], (n % 8) as u8);
-        let disk = image.image(&Choice::All);
-        disk.stop_recording();
-        disk.flip_bit(path, *at as u64, bit);
-        let lab = Lab { disk, clock: case.lab.clock.clone(), settings: case.lab.settings.clone() };
-        let place = || format!("file={} offset={at} bit={bit}", path.display());
-        let kind = match lab.open() {
-            Err(error) => Err(error.kind()),
-            Ok(engine) => {
-                let unchanged = values(&engine) == case.values && engine.recovery().torn_bytes == 0;
-                assert!(unchanged, "served or passed over: {}, {:?}", place(), engine.recovery());
-                Ok(path.file_name().unwrap().to_string_lossy().into_owned())
-            }
-        };
-        let reported =
-            !matches!(kind, Err(kind) if kind != ErrorKind::Corrupt && kind != ErrorKind::Unsupported);
-        assert!(reported, "{} {kind:?}", place());
-        kind.ok()
-    };
-    let bits = places.len() * 8;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let stride = match std::env::var("EMBERKEEP_FLIP_STRIDE") {
-        Ok(stride) => stride.parse().expect("a number"),
-        Err(_) => stride_for(bits, SPEND * threads as u32, &mut |n| drop(flip(n))),
-    };
-    let mut refused = 0;
-    let mut harmless = BTreeMap::<String, u32>::new();
-    std::thread::scope(|scope| {
-        let flip = &flip;
-        let some =
-            |thread| move || (thread * stride..bits).step_by(threads * stride).map(flip).collect::<Vec<_>>();
-        let running: Vec<_> = (0..threads).map(|thread| scope.spawn(some(thread))).collect();
-        for outcome in running.into_iter().flat_map(|r| r.join().expect("see above")) {
-            match outcome {
-                None => refused += 1,
-                Some(file) => *harmless.entry(file).or_default() += 1,
-            }
-        }
-    });
-    println!("bits={bits} stride={stride} refused={refused} harmless, by file: {harmless:?}");
-    // What is there twice, and what holds nothing.
-    let may_be_harmless = |file: &String| file.starts_with("MANIFEST") || file.ends_with(".spare");
-    assert!(harmless.keys().all(may_be_harmless), "{harmless:?}");
-}
-
-/// A small directory after a clean stop: a snapshot, the segment that it begins in, and the
-/// segment of a second run.
-fn two_short_runs() -> Case {
-    let lab = Lab::new(small(Fsync::Always));
-    let mut values = Values::new();
-    let engine = lab.open().unwrap();
-    fill(&engine, &mut values, 0..6);
-    engine.checkpoint().unwrap();
-    fill(&engine, &mut values, 4..9);
-    engine.close().unwrap();
-    let engine = lab.open().unwrap();
-    fill(&engine, &mut values, 7..13);
-    engine.delete("key-001", Condition::Always, None).unwrap().wait().unwrap();
-    values.remove("key-001");
-    engine.close().unwrap();
-    Case::at_rest(lab.disk.after_kill(), lab.clock, values)
-}
-
-/// Every n-th, so that it takes about `spend`. Odd, so that every bit of a byte has its turn.
-#[expect(clippy::disallowed_methods, reason = "how long a test takes is real time")]
-fn stride_for(count: usize, spend: Duration, each: &mut dyn FnMut(usize)) -> usize {
-    const PROBES: usize = 400;
-    let begun = Instant::now();
-    (0..PROBES).for_each(|n| each(n * (count / PROBES)));
-    let one = begun.elapsed() / PROBES as u32;
-    let stride = (one * count as u32).as_millis().div_ceil(spend.as_millis().max(1)).max(1) as usize;
-    stride | 1
 }
 
 /// A Mark is what vouches; its length is part of how far the log reads ahead.

@@ -231,3 +231,22 @@ fn rotation_is_noted_later_when_the_log_cannot_be_listed_now() {
     engine.idle().unwrap();
     assert!(last.ends_with(named()));
 }
+
+/// Every read of a start with a bit turned over: the header of the last segment was checked in one
+/// read and written back, into the file that replaces it, from another. One wrong bit on its way
+/// from the disk became damage on the disk, and the next start was refused.
+#[test]
+fn a_header_that_was_misread_is_not_written_back() {
+    for n in 1.. {
+        let lab = killed(2);
+        lab.disk.arm(Fault::nth(Call::Read, n, Effect::FlipBit { offset: 0, bit: 0 }));
+        if let Err(e) = lab.open() {
+            assert!(matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::Io), "n={n}: {e}");
+        }
+        if lab.disk.fault_hits() == 0 {
+            break;
+        }
+        let lab = Lab { disk: lab.disk.after_kill(), clock: lab.clock, settings: lab.settings };
+        assert_eq!(lab.open().unwrap().stats().items, 20, "n={n}");
+    }
+}

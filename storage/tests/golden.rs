@@ -19,7 +19,7 @@ use std::{
 };
 
 use emberkeep_storage::{
-    Action, BatchOp, Condition, Expiry, Fsync, Key, Settings, UnixMillis, Write,
+    Action, BatchOp, Condition, ErrorKind, Expiry, Fsync, Key, Settings, UnixMillis, Write,
     format::{
         checksum::{Salt, crc32},
         frame::{Frame, Header, Kind, disk_len},
@@ -37,7 +37,7 @@ use emberkeep_storage::{
     wal::scan::{Chain, Scan},
 };
 
-use crate::lab::{DIR, Lab, small};
+use crate::lab::{DIR, Lab, same_tree, small, tree};
 
 const SALT: Salt = Salt(0x0123_4567_89ab_cdef);
 const DATASET: [u8; 16] = *b"golden data set.";
@@ -525,4 +525,56 @@ fn todays_engine_opens_the_data_directory_of_version_1() {
     let engine = lab.open().unwrap();
     assert!(engine.recovery().clean);
     assert_eq!(engine.stats().items as usize, data_dir_keys().len());
+}
+
+// ---- what a later release may write ----
+
+/// Something done to the bytes of a file, with its checksum made right again.
+type Change = fn(&mut Vec<u8>, Salt);
+
+/// The version is told before the checksum; everything else only behind a right one.
+const NEWER: [(&str, Change, &str); 8] = [
+    ("wal", |bytes, _| bytes[8] = 2, "format version 2 is newer than 1"),
+    ("wal", |bytes, _| reseal(bytes, 12, |b| crc32(&[b]), 4092), "feature bits 0x4 are not known"),
+    ("wal", |bytes, _| reseal(bytes, 200, |b| crc32(&[b]), 4092), "reserved bytes are not zero"),
+    ("snap", |bytes, _| bytes[8] = 2, "format version 2 is newer than 1"),
+    ("snap", |bytes, salt| reseal(bytes, 12, |b| salt.crc32(&[b]), 60), "feature bits 0x4 are not known"),
+    ("snap", |bytes, salt| reseal(bytes, 50, |b| salt.crc32(&[b]), 60), "reserved bytes are not zero"),
+    ("MANIFEST", |bytes, _| bytes[8] = 2, "format version 2 is newer than 1"),
+    (
+        "MANIFEST",
+        |bytes, _| {
+            let (generation, manifest) = Manifest::decode(bytes).unwrap();
+            *bytes = Manifest { features: 4, ..manifest }.encode(generation);
+        },
+        "feature bits 0x4 are not known to format version 1",
+    ),
+];
+
+fn reseal(bytes: &mut [u8], at: usize, crc: impl Fn(&[u8]) -> u32, crc_at: usize) {
+    bytes[at] = 4;
+    let crc = crc(&bytes[..crc_at]);
+    bytes[crc_at..crc_at + 4].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// What was found, and what this version can read; and nothing is changed.
+#[test]
+fn a_newer_version_or_an_unknown_feature_of_any_file_is_refused_by_name() {
+    for (kind, change, words) in NEWER {
+        let lab = load_data_dir();
+        let path = Path::new(DIR).join("MANIFEST-0");
+        let salt = Salt(Manifest::decode(&lab.disk.read_file(&path).unwrap()).unwrap().1.salt);
+        let of_kind = |path: &PathBuf| path.to_string_lossy().contains(kind);
+        for (path, _) in lab.disk.tree().into_iter().filter(|(path, _)| of_kind(path)) {
+            let mut bytes = lab.disk.read_file(&path).unwrap();
+            change(&mut bytes, salt);
+            lab.disk.write_file(&path, &bytes);
+        }
+        let before = tree(&lab.disk);
+        let error = lab.open().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{kind}: {error}");
+        let message = error.to_string();
+        assert!(message.contains(words) && message.contains(kind), "{kind}: {error}");
+        same_tree(&before, &tree(&lab.disk), &error);
+    }
 }

@@ -100,6 +100,25 @@ fn a_json_file_may_be_written_by_others() {
     server.get("/v1/keys/b").is(404);
 }
 
+/// The bytes of version 1; every later release must read them.
+#[test]
+fn an_export_of_version_1_is_loaded() {
+    let files: [(&str, &[u8]); 2] = [
+        ("v1.hfs", include_bytes!("../golden/v1/export.hfs")),
+        ("v1.json", include_bytes!("../golden/v1/export.json")),
+    ];
+    for (name, bytes) in files {
+        let server = Server::start();
+        write(&server, name, bytes);
+        let loaded = server.get(&format!("/load?file={name}"));
+        assert_eq!(loaded.is(200).json()["keys"], 2, "{name}");
+        let plain = server.get("/v1/keys/plain");
+        assert_eq!((plain.text(), plain.header("content-type")), ("value", Some("text/plain")));
+        assert_eq!(plain.header("emberkeep-expires-at"), Some("4102444800000"), "{name}");
+        assert_eq!(server.get("/v1/keys/%FF%00").is(200).body, [0xfe, 1, 2], "{name}");
+    }
+}
+
 #[test]
 fn a_file_is_a_bare_name_inside_exports() {
     let server = Server::start();

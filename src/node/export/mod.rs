@@ -262,6 +262,32 @@ fn failed(what: &str, path: &Path, error: io::Error) -> Error {
 mod tests {
     use super::*;
 
+    /// Every field that a record has, and none of those that it may lack.
+    fn records(visit: &mut Visit<'_>) -> Result<()> {
+        visit(Record {
+            key: Cow::Borrowed(b"plain"),
+            value: Cow::Borrowed(b"value"),
+            content_type: Some(Cow::Borrowed("text/plain")),
+            deadline: Some(UnixMillis(4_102_444_800_000)),
+        })?;
+        visit(Record {
+            key: Cow::Borrowed(b"\xff\x00"),
+            value: Cow::Borrowed(b"\xfe\x01\x02"),
+            content_type: None,
+            deadline: None,
+        })
+    }
+
+    /// `tests/http/exports.rs` loads the same files.
+    #[test]
+    fn exports_have_the_bytes_of_version_1() {
+        let (mut hfs, mut text) = (Vec::new(), Vec::new());
+        assert_eq!(binary::write(&mut hfs, records).unwrap(), 2);
+        assert_eq!(json::write(&mut text, records).unwrap(), 2);
+        assert_eq!(hfs, include_bytes!("../../../tests/golden/v1/export.hfs"));
+        assert_eq!(text, include_bytes!("../../../tests/golden/v1/export.json"));
+    }
+
     #[test]
     fn a_name_is_bare_and_says_its_format() {
         assert_eq!(ExportName::parse("cache.json").unwrap().format, Format::Json);

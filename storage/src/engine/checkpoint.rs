@@ -99,6 +99,7 @@ impl Core {
             self.checkpointer.snapshot_bytes.load(Ordering::Relaxed).max(self.index.budget().used().bytes);
         let wanted = snapshot + snapshot / 10 + 2 * self.settings.segment_bytes;
         let to_prune = self.wal.log_bytes() - self.checkpointer.log_bytes_then.load(Ordering::Relaxed);
+        // A file system that does not tell is not full: a write that finds no room says so itself.
         let free = self.vfs.free_space(&self.settings.data_dir).unwrap_or(u64::MAX);
         free < wanted && to_prune > self.settings.segment_bytes
     }
@@ -333,9 +334,7 @@ fn segment_headers(vfs: &dyn Vfs, data_dir: &Path) -> Result<Vec<SegmentHeader>>
     let failed = |e| Error::io(format!("cannot list the log dir={}", dir.display()), e);
     let mut headers = Vec::new();
     for entry in vfs.list(&dir).map_err(failed)? {
-        if file_name::parse_segment(&entry.name).is_none() {
-            continue;
-        }
+        let Some(index) = file_name::parse_segment(&entry.name) else { continue };
         let path = dir.join(&entry.name);
         let mut bytes = vec![0; SEGMENT_HEADER_LEN];
         vfs.open(&path, OpenMode::Read)
@@ -343,7 +342,8 @@ fn segment_headers(vfs: &dyn Vfs, data_dir: &Path) -> Result<Vec<SegmentHeader>>
             .map_err(failed)?;
         headers.push(
             SegmentHeader::decode(&bytes)
-                .map_err(|d| Error::corrupt(&path, 0, format!("log segment header: {d}")))?,
+                .map_err(|d| Error::corrupt(&path, 0, format!("log segment header: {d}")))
+                .map_err(|e| e.with_lsns(index, u64::MAX))?,
         );
     }
     headers.sort_by_key(|h| h.first_index);

@@ -275,7 +275,7 @@ fn refuse_orphans(vfs: &dyn Vfs, data_dir: &Path) -> Result<()> {
                 "the MANIFEST is missing and there is data holds={}",
                 dir.join(&entry.name).display()
             );
-            return Err(Error::corrupt(data_dir.join(MANIFESTS[0]), 0, what));
+            return Err(Error::corrupt(data_dir.join(MANIFESTS[0]), 0, what).with_lsns(1, u64::MAX));
         }
     }
     Ok(())

@@ -145,7 +145,7 @@ impl Manifest {
             bincode::decode_from_slice::<Manifest, _>(body, CODEC).map_err(|_| Defect::Malformed)?;
         match (used == body.len(), manifest.features) {
             (true, 0) => Ok((generation, manifest)),
-            (true, _) => Err(Defect::Unknown),
+            (true, bits) => Err(Defect::Features(bits)),
             (false, _) => Err(Defect::Malformed),
         }
     }

@@ -38,6 +38,8 @@ pub enum Defect {
     PayloadChecksum,
     /// A length is above its limit, or a count is more than the input can hold.
     Length,
+    /// Feature bits that this version does not know.
+    Features(u32),
     /// A kind, flag or tag that this version does not know.
     Unknown,
     /// Bytes that must be zero are not.
@@ -53,6 +55,9 @@ impl fmt::Display for Defect {
             Defect::Unwritten => f.write_str("never written"),
             Defect::Magic => f.write_str("wrong magic number"),
             Defect::Version(v) => write!(f, "format version {v} is newer than {FORMAT_VERSION}"),
+            Defect::Features(bits) => {
+                write!(f, "feature bits {bits:#x} are not known to format version {FORMAT_VERSION}")
+            }
             Defect::HeaderChecksum => f.write_str("header checksum mismatch"),
             Defect::PayloadChecksum => f.write_str("payload checksum mismatch"),
             Defect::Length => f.write_str("impossible length"),

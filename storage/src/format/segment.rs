@@ -91,8 +91,12 @@ impl SegmentHeader {
         if crc32(&[&bytes[..CRC_AT]]).to_le_bytes() != bytes[CRC_AT..] {
             return Err(Defect::HeaderChecksum);
         }
-        if r.array()? != [0u8; 6] || version == 0 {
+        let (zero, features) = (r.u16()?, r.u32()?);
+        if zero != 0 || version == 0 {
             return Err(Defect::Unknown);
+        }
+        if features != 0 {
+            return Err(Defect::Features(features));
         }
         let header = SegmentHeader {
             dataset_id: r.array()?,

@@ -3,7 +3,7 @@
 //! ```text
 //! header, 64 bytes
 //!    0 [8]  magic "EMBRKSNP"
-//!    8 u16  format version   10 u16 group   12 u32 zero
+//!    8 u16  format version   10 u16 group   12 u32 feature bits (zero)
 //!   16 [16] data set id
 //!   32 u64  begin            every frame up to here is in the snapshot
 //!   40 u32  begin_crc        the chain at `begin`
@@ -149,8 +149,12 @@ impl SnapshotHeader {
         }
         check_edge(bytes, salt)?;
         let group = r.u16()?;
-        r.u32()?;
-        Ok(SnapshotHeader { group, dataset_id: r.array()?, begin: r.u64()?, begin_crc: r.u32()? })
+        let features = r.u32()?;
+        if features != 0 {
+            return Err(Defect::Features(features));
+        }
+        let header = SnapshotHeader { group, dataset_id: r.array()?, begin: r.u64()?, begin_crc: r.u32()? };
+        rest_is_zero(bytes, 44).map(|()| header)
     }
 }
 
@@ -175,6 +179,7 @@ impl SnapshotFooter {
             return Err(Defect::Magic);
         }
         check_edge(bytes, salt)?;
+        rest_is_zero(bytes, 48)?;
         Ok(SnapshotFooter {
             end: r.u64()?,
             end_crc: u32::try_from(r.u64()?).map_err(|_| Defect::Reserved)?,
@@ -189,6 +194,12 @@ fn seal_edge(mut out: Vec<u8>, salt: Salt) -> Vec<u8> {
     out.resize(SNAPSHOT_EDGE_LEN - 4, 0);
     out.extend_from_slice(&salt.crc32(&[&out]).to_le_bytes());
     out
+}
+
+/// From byte `from` of a header or footer that verifies, up to its checksum.
+fn rest_is_zero(bytes: &[u8], from: usize) -> Result<(), Defect> {
+    let rest = bytes.get(from..SNAPSHOT_EDGE_LEN - 4).ok_or(Defect::Truncated)?;
+    if rest.iter().all(|b| *b == 0) { Ok(()) } else { Err(Defect::Reserved) }
 }
 
 fn check_edge(bytes: &[u8], salt: Salt) -> Result<(), Defect> {

@@ -20,6 +20,7 @@ use rustix::io::Errno;
 
 use super::{
     choice::Choice,
+    clock::SimClock,
     crash::Crasher,
     faults::{Call, Effect, Fault},
     file::{SimFile, SimLock},
@@ -38,6 +39,7 @@ struct Shared {
     state: Mutex<State>,
     calls: Mutex<Counts>,
     on_sync: Mutex<Option<Hook>>,
+    clock: Mutex<Option<SimClock>>,
 }
 
 type Hook = Arc<dyn Fn() + Send + Sync>;
@@ -57,7 +59,12 @@ impl SimDisk {
     }
 
     fn with(state: State) -> Self {
-        let shared = Shared { state: Mutex::new(state), calls: Mutex::default(), on_sync: Mutex::default() };
+        let shared = Shared {
+            state: Mutex::new(state),
+            calls: Mutex::default(),
+            on_sync: Mutex::default(),
+            clock: Mutex::default(),
+        };
         SimDisk { shared: Arc::new(shared) }
     }
 
@@ -172,6 +179,11 @@ impl SimDisk {
         *self.shared.on_sync.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::from(hook));
     }
 
+    /// The clock on which time passes during a call that stalls ([`Effect::Stall`]).
+    pub fn set_clock(&self, clock: &SimClock) {
+        *self.shared.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock.clone());
+    }
+
     /// Turns a bit over at rest, wherever that byte lies: cache and disk.
     ///
     /// # Panics
@@ -245,6 +257,10 @@ impl SimDisk {
         let effect = state.armed.on(call);
         if let Some(Effect::Fail(errno)) = effect {
             return Err(errno.into());
+        }
+        if let Some(Effect::Stall(span)) = effect {
+            let clock = self.shared.clock.lock().unwrap_or_else(PoisonError::into_inner);
+            clock.as_ref().expect("a disk that stalls has a clock").advance(span);
         }
         // A sync is no change: what was written before still reaches the disk.
         if state.read_only && call.is_change() && !matches!(call, Call::Sync | Call::SyncDir) {

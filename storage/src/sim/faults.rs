@@ -7,6 +7,8 @@
 //! What an effect means is done in `disk`, call by call; an effect that makes no sense for a call
 //! (a short sync) is ignored there.
 
+use std::time::Duration;
+
 pub use rustix::io::Errno;
 
 /// What a call does, for counting.
@@ -101,6 +103,11 @@ pub enum Effect {
     Misdirect(u64),
     /// Write: is not done, and reports success.
     Lose,
+    /// Any call: takes this long, by the clock that [`SimDisk::set_clock`] gave the disk, and is
+    /// done as if nothing were.
+    ///
+    /// [`SimDisk::set_clock`]: super::disk::SimDisk::set_clock
+    Stall(Duration),
     /// Read: one bit of what is handed over is turned (offset within it, modulo its length). What
     /// rests on the disk stays as it is.
     FlipBit {

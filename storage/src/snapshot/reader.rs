@@ -47,7 +47,8 @@ pub fn read_group(
     };
     let bytes = vfs.open(path, OpenMode::Read).and_then(|file| file.map()).map_err(failed)?;
     check(&bytes, expected, each).map_err(|(offset, defect)| match defect {
-        Defect::Version(_) | Defect::Unknown => {
+        // All but the version stand behind a checksum that is right.
+        Defect::Version(_) | Defect::Features(_) | Defect::Unknown | Defect::Reserved => {
             Error::new(ErrorKind::Unsupported, format!("snapshot: {defect} file={}", path.display()))
         }
         defect => Error::corrupt(path, offset as u64, format!("snapshot: {defect}"))

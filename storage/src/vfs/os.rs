@@ -208,3 +208,23 @@ fn read_whole(file: &dyn File, len: usize) -> io::Result<Vec<u8>> {
     read_exact_at(file, 0, &mut bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pages behind the end of a file cannot be had: touched, they would end the process.
+    #[test]
+    fn a_file_that_was_cut_behind_a_mapping_is_an_error_and_not_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = OsVfs.open(&dir.path().join("cut"), OpenMode::CreateNew).unwrap();
+        file.set_len(64 << 10).unwrap();
+        let len = file.len().unwrap() as usize;
+        file.set_len(4096).unwrap();
+        let raw = fs::File::open(dir.path().join("cut")).unwrap();
+        assert!(map_populated(&raw, len).is_err());
+        // What is tried then names the reason.
+        let error = read_whole(&*file, len).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

@@ -14,7 +14,7 @@ use std::{io::IoSlice, sync::Arc, time::Duration};
 
 use crate::{
     error::{Error, Result},
-    format::segment::SegmentHeader,
+    format::{file_name, segment::SegmentHeader},
     lsn::{LogPosition, Lsn},
     settings::Fsync,
     sync::{Mutex, MutexGuard, Ordering},
@@ -97,16 +97,18 @@ impl OnDisk {
     /// not held while the disk works, so that the committer can go on writing.
     pub(crate) fn sync(&self, shared: &Shared) -> Result<()> {
         let _turn = self.turn(shared)?;
-        let (dirty, written, written_to, bytes) = {
+        let (dirty, written, from, written_to, bytes) = {
             let mut s = self.lock();
             let dirty = s.file.clone().filter(|_| s.durable_to < s.written_to);
             if dirty.is_some() {
                 s.oldest_in_sync = s.oldest.take();
             }
-            (dirty, s.written, s.written_to, s.unsynced_bytes)
+            (dirty, s.written, s.durable_to, s.written_to, s.unsynced_bytes)
         };
         if let Some(file) = dirty {
-            file.sync_data().map_err(|e| shared.halt(Error::io("cannot sync the log", e)))?;
+            file.sync_data().map_err(|e| {
+                shared.halt(Error::io(at_risk("cannot sync the log", from, shared, written), e))
+            })?;
             shared.syncs.fetch_add(1, Ordering::Relaxed);
             let mut s = self.lock();
             s.durable_to = written_to;
@@ -145,7 +147,7 @@ impl Committer {
     pub(crate) fn step(&mut self, staging: &Staging, preparer: &Preparer) -> Result<bool> {
         let Some(mut group) = staging.take() else { return Ok(false) };
         for part in &mut group.parts {
-            self.write(part, staging, preparer)?;
+            self.write(part, group.last, staging, preparer)?;
         }
         if group.frames > 0 {
             self.want = group.frames.max(self.want - self.want / 8);
@@ -165,7 +167,7 @@ impl Committer {
         Ok(true)
     }
 
-    fn write(&mut self, part: &mut Part, staging: &Staging, preparer: &Preparer) -> Result<()> {
+    fn write(&mut self, part: &mut Part, last: Lsn, staging: &Staging, preparer: &Preparer) -> Result<()> {
         if let Some((header, capacity)) = part.begins.take() {
             self.rotate(&header, capacity, preparer)?;
         }
@@ -176,7 +178,8 @@ impl Committer {
         let mark = staging.mark_frame(part.mark, part.at.segment, durable_to);
         part.bytes[..mark.len()].copy_from_slice(&mark);
         write_all_at(&*file, part.at.offset, &mut slices(part)).map_err(|e| {
-            self.shared.halt(Error::io(format!("cannot write the log segment={}", part.at.segment), e))
+            let what = at_risk("cannot write the log", part.at, &self.shared, last);
+            self.shared.halt(Error::io(what, e))
         })?;
         let mut s = self.shared.on_disk.lock();
         s.written_to = LogPosition { offset: part.at.offset + part.len, ..part.at };
@@ -190,7 +193,8 @@ impl Committer {
         let old = self.shared.on_disk.lock().file.clone();
         if let Some(old) = old {
             let _turn = self.shared.on_disk.turn(&self.shared)?;
-            segment::seal(&*old, header.prev_end).map_err(|e| self.shared.halt(e))?;
+            let end = LogPosition { segment: header.prev_segment, offset: header.prev_end };
+            segment::seal(&*old, end).map_err(|e| self.shared.halt(e))?;
             let mut s = self.shared.on_disk.lock();
             s.durable_to = s.written_to;
             s.written = Lsn(header.prev_index);
@@ -244,10 +248,16 @@ impl Committer {
     pub(crate) fn seal(&mut self, end: LogPosition) -> Result<()> {
         let file = self.shared.on_disk.lock().file.clone().expect("a started log has a segment");
         let _turn = self.shared.on_disk.turn(&self.shared)?;
-        segment::seal(&*file, end.offset).map_err(|e| self.shared.halt(e))?;
+        segment::seal(&*file, end).map_err(|e| self.shared.halt(e))?;
         self.shared.durable.advance(self.shared.written.get());
         Ok(())
     }
+}
+
+/// What a failed write or sync says: the file, from where on, and which frames are of unknown fate.
+fn at_risk(what: &str, at: LogPosition, shared: &Shared, last: Lsn) -> String {
+    let (file, first) = (file_name::segment(at.segment), shared.durable.get().0 + 1);
+    format!("{what} file={file} offset={} lsns={first}..={}", at.offset, last.0.max(first))
 }
 
 /// The bytes of a part in the order of the disk, large values in their places.

@@ -200,7 +200,9 @@ fn needed_segments(source: Source<'_>) -> Result<Vec<Segment>> {
 
     let mut needed: Vec<Segment> = Vec::new();
     for index in indexes.into_iter().rev() {
-        let segment = open_segment(source, index)?;
+        // Opened from the newest on: the one behind says where this one ends.
+        let last = needed.last().map_or(u64::MAX, |next| next.header.prev_index.max(index));
+        let segment = open_segment(source, index).map_err(|e| e.with_lsns(index, last))?;
         let reaches_back = segment.header.prev_index <= begin;
         needed.push(segment);
         if reaches_back {
@@ -222,7 +224,8 @@ fn open_segment(source: Source<'_>, index: u64) -> Result<Segment> {
     let corrupt = |what: String| Error::corrupt(&path, 0, what);
     // The header was durable before the segment got its name, so a bad one is never torn.
     let header = SegmentHeader::decode(&bytes).map_err(|defect| match defect {
-        Defect::Version(_) => {
+        // All but the version stand behind a checksum that is right.
+        Defect::Version(_) | Defect::Features(_) | Defect::Unknown | Defect::Reserved => {
             Error::new(ErrorKind::Unsupported, format!("log segment: {defect} file={}", path.display()))
         }
         defect => corrupt(format!("log segment header: {defect}")),
@@ -255,7 +258,9 @@ fn check_against_manifest(source: Source<'_>, needed: &[Segment], begin: u64) ->
         };
         if segment.len < meta.end {
             let what = format!("log segment is too short, sealed_end={}", meta.end);
-            return Err(Error::corrupt(&segment.path, segment.len, what));
+            let next = needed.iter().find(|s| s.header.prev_segment == meta.first_index);
+            let last = next.map_or(u64::MAX, |next| next.header.prev_index.max(meta.first_index));
+            return Err(Error::corrupt(&segment.path, segment.len, what).with_lsns(meta.first_index, last));
         }
     }
     Ok(())
@@ -308,6 +313,12 @@ impl SegmentReader<'_> {
         read_exact_at(&*segment.file, 0, &mut bytes).map_err(|e| {
             Error::io(format!("cannot read a log segment file={}", segment.path.display()), e)
         })?;
+        // These bytes may be written back (`settle`), so all of them are checked as read this time.
+        if SegmentHeader::decode(&bytes) != Ok(segment.header) {
+            let what = "log segment header: not what it was when it was read before";
+            let first = segment.header.first_index;
+            return Err(Error::corrupt(&segment.path, 0, what).with_lsns(first, u64::MAX));
+        }
         let (end, bad) = self.frames(segment, &bytes)?;
         Ok((bytes, end, bad))
     }
@@ -357,7 +368,7 @@ impl SegmentReader<'_> {
         let (begin, begin_crc) = self.begin;
         if self.chain.index == begin && self.chain.crc != begin_crc {
             let what = format!("the snapshot does not belong to this log, begin={begin}");
-            return Err(Error::corrupt(&segment.path, offset, what));
+            return Err(Error::corrupt(&segment.path, offset, what).with_lsns(begin, u64::MAX));
         }
         Ok(())
     }

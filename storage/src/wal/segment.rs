@@ -19,6 +19,7 @@ use crate::{
         file_name::{self, WAL_DIR},
         segment::SegmentHeader,
     },
+    lsn::LogPosition,
     sync::thread,
     vfs::{File, OpenMode, Vfs, write_all_at},
 };
@@ -111,8 +112,9 @@ pub(crate) fn activate(
 
 /// Cuts a segment to its exact length and syncs it. If the power fails before, zeros follow the
 /// last frame, which recovery takes for the end as long as no later segment exists.
-pub(crate) fn seal(file: &dyn File, end: u64) -> Result<()> {
-    file.set_len(end)
-        .and_then(|()| file.sync_data())
-        .map_err(|e| Error::io(format!("cannot seal a log segment end={end}"), e))
+pub(crate) fn seal(file: &dyn File, end: LogPosition) -> Result<()> {
+    file.set_len(end.offset).and_then(|()| file.sync_data()).map_err(|e| {
+        let name = file_name::segment(end.segment);
+        Error::io(format!("cannot seal a log segment file={name} offset={}", end.offset), e)
+    })
 }

@@ -23,7 +23,7 @@ use crate::{
     error::{Error, Result},
     format::file_name::{self, LOST_DIR, TMP, WAL_DIR},
     lsn::LogPosition,
-    vfs::{File, OpenMode, Vfs, write_all_at},
+    vfs::{File, OpenMode, Vfs, read_exact_at, write_all_at},
     wal::{
         recover::Found,
         segment::{Spare, write_zeros},
@@ -94,8 +94,7 @@ fn rewrite(vfs: &dyn Vfs, dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<O
         vfs.sync_dir(dir)?;
         return Ok(None);
     };
-    write_all_at(&*file, 0, &mut [IoSlice::new(bytes)])?;
-    file.sync_data()?;
+    write_checked(&*file, bytes)?;
     match vfs.exchange(&from, path) {
         Err(e) if e.kind() == io::ErrorKind::Unsupported => vfs.rename(&from, path)?,
         outcome => outcome?,
@@ -109,9 +108,21 @@ fn write_new(vfs: &dyn Vfs, path: &Path, bytes: &[u8]) -> io::Result<()> {
     // A start that was cut here has left one behind.
     remove_if_there(vfs, &from)?;
     let file = vfs.open(&from, OpenMode::CreateNew)?;
-    write_all_at(&*file, 0, &mut [IoSlice::new(bytes)])?;
-    file.sync_data()?;
+    write_checked(&*file, bytes)?;
     vfs.rename(&from, path)
+}
+
+/// What takes the place of the only other copy is read back from the disk before.
+fn write_checked(file: &dyn File, bytes: &[u8]) -> io::Result<()> {
+    write_all_at(file, 0, &mut [IoSlice::new(bytes)])?;
+    file.sync_data()?;
+    file.drop_cache()?;
+    let mut found = vec![0; bytes.len()];
+    read_exact_at(file, 0, &mut found)?;
+    if found != bytes {
+        return Err(io::Error::other("what was written is not what is read back"));
+    }
+    Ok(())
 }
 
 /// A file of at least `len` bytes, all zeros behind them, under the name of a used one.

@@ -1,10 +1,16 @@
 //! A fixture: an engine on a simulated disk, driven by hand.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use emberkeep_storage::{
-    Background, Components, Engine, Fsync, Result, Settings, UnixMillis,
+    Background, Components, Cursor, Engine, Error, Fsync, Key, Result, Settings, UnixMillis,
     sim::{clock::SimClock, disk::SimDisk},
+    vfs::Vfs,
 };
 
 /// Where the data lives on the simulated disk.
@@ -25,6 +31,12 @@ pub fn small(fsync: Fsync) -> Settings {
     }
 }
 
+/// Key to value.
+pub type Values = BTreeMap<String, Vec<u8>>;
+
+/// Every path, with its content; `None` for a directory.
+pub type Tree = BTreeMap<PathBuf, Option<Vec<u8>>>;
+
 /// A disk, a clock, and the engine on them.
 pub struct Lab {
     pub disk: SimDisk,
@@ -35,10 +47,6 @@ pub struct Lab {
 impl Lab {
     pub fn new(settings: Settings) -> Lab {
         Lab { disk: SimDisk::new(), clock: SimClock::at(UnixMillis(1_700_000_000_000)), settings }
-    }
-
-    pub fn clock_wall(&self) -> UnixMillis {
-        emberkeep_storage::Clock::wall(&self.clock)
     }
 
     pub fn open(&self) -> Result<Engine> {
@@ -68,5 +76,49 @@ impl Lab {
         let tree = self.disk.tree();
         let inside = tree.into_iter().filter(|(path, _)| path.starts_with(&dir));
         inside.map(|(path, len)| (path.file_name().unwrap().to_string_lossy().into_owned(), len)).collect()
+    }
+}
+
+/// Everything that is there.
+pub fn values(engine: &Engine) -> Values {
+    let mut found = Values::new();
+    let mut cursor = Some(Cursor::START);
+    while let Some(at) = cursor {
+        let page = engine.scan(at, Key { namespace: 0, bytes: b"" }, 1000).wait().unwrap();
+        for e in &page.entries {
+            let key = String::from_utf8(e.key().bytes.to_vec()).unwrap();
+            let again = engine.peek(e.key()).wait().unwrap().unwrap();
+            assert_eq!(again.value(), e.value());
+            found.insert(key, e.value().to_vec());
+        }
+        cursor = page.next;
+    }
+    found
+}
+
+/// All that is on the disk.
+pub fn tree(disk: &SimDisk) -> Tree {
+    fn walk(disk: &SimDisk, dir: &Path, out: &mut Tree) {
+        for entry in disk.list(dir).unwrap() {
+            let path = dir.join(entry.name);
+            if entry.is_dir {
+                walk(disk, &path, out);
+                out.insert(path, None);
+            } else {
+                out.insert(path.clone(), Some(disk.read_file(&path).unwrap()));
+            }
+        }
+    }
+    let mut out = Tree::new();
+    walk(disk, Path::new("/"), &mut out);
+    out
+}
+
+/// A refusal changes nothing.
+pub fn same_tree(before: &Tree, after: &Tree, error: &Error) {
+    let names = |tree: &Tree| tree.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(before), names(after), "a refusal leaves the tree alone: {error}");
+    for (path, content) in before {
+        assert!(content == &after[path], "a refusal changed {}: {error}", path.display());
     }
 }

@@ -4,6 +4,7 @@
 
 mod faults;
 mod gates;
+mod learned;
 mod order;
 mod snapshots;
 mod space;
@@ -114,16 +115,21 @@ impl Wake for Woken {
 }
 
 /// What a client may find after what it was told: per key, the values that are possible.
-#[derive(Default)]
-struct Book(BTreeMap<String, Vec<Option<Vec<u8>>>>);
+#[derive(Clone, Default)]
+pub struct Book(BTreeMap<String, Vec<Option<Vec<u8>>>>);
 
 impl Book {
-    fn possible(&mut self, key: &str) -> &mut Vec<Option<Vec<u8>>> {
+    pub fn possible(&mut self, key: &str) -> &mut Vec<Option<Vec<u8>>> {
         self.0.entry(key.to_owned()).or_insert_with(|| vec![None])
     }
 
     /// What came of a write: refused, acknowledged or unknown.
-    fn wrote<T>(&mut self, key: &str, value: Option<Vec<u8>>, outcome: emberkeep_storage::Result<Commit<T>>) {
+    pub fn wrote<T>(
+        &mut self,
+        key: &str,
+        value: Option<Vec<u8>>,
+        outcome: emberkeep_storage::Result<Commit<T>>,
+    ) {
         match outcome.map(Commit::wait) {
             Err(refused) => {
                 let kind = refused.kind();
@@ -138,7 +144,7 @@ impl Book {
         }
     }
 
-    fn holds(&self, engine: &Engine, what: &dyn Fn() -> String) {
+    pub fn holds(&self, engine: &Engine, what: &dyn Fn() -> String) {
         for (key, possible) in &self.0 {
             let found = value(engine, key);
             assert!(possible.contains(&found), "{}: {key} is {found:?}, not of {possible:?}", what());

@@ -3,10 +3,17 @@
 use std::{
     io::{self, IoSlice},
     path::Path,
+    time::Duration,
 };
 
 use super::*;
-use crate::sim::faults::{Call, Effect, Errno, Fault};
+use crate::{
+    clock::Clock,
+    sim::{
+        clock::SimClock,
+        faults::{Call, Effect, Errno, Fault},
+    },
+};
 
 fn errno(result: io::Result<impl Sized>) -> Option<i32> {
     result.err().expect("refused").raw_os_error()
@@ -85,6 +92,18 @@ fn writes_can_be_lost_or_go_astray() {
     write(&file, 0, b"x");
     write(&file, 1, b"y");
     assert_eq!(disk.read_file("/a").unwrap(), b"...y");
+}
+
+#[test]
+fn during_a_call_that_stalls_time_passes_and_the_call_is_done() {
+    let (disk, file) = disk_with(b"....");
+    let clock = SimClock::new();
+    disk.set_clock(&clock);
+    disk.arm(Fault::next(Call::Write, Effect::Stall(Duration::from_secs(3))));
+    write(&file, 0, b"x");
+    write(&file, 1, b"y");
+    assert_eq!(disk.read_file("/a").unwrap(), b"xy..");
+    assert_eq!(clock.monotonic(), Duration::from_secs(3));
 }
 
 #[test]
