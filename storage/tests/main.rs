@@ -6,4 +6,5 @@ mod decision_table;
 mod found;
 mod golden;
 mod lab;
+mod offline;
 mod promises;

@@ -15,6 +15,7 @@ pub mod repair;
 pub mod salvage;
 pub mod segments;
 pub mod snapshots;
+pub mod statistics;
 pub mod verify;
 pub mod walk;
 

@@ -66,6 +66,7 @@ pub fn walk(
 ) -> Result<Vec<Read>> {
     let files = segment_files(directory)?;
     let total = files.iter().map(|(_, len)| len).sum();
+    let growing = files.last().map(|(index, _)| *index).filter(|_| directory.in_use);
     let (mut reads, mut done) = (Vec::new(), 0);
     for (index, len) in files {
         match open(directory, index)? {
@@ -74,7 +75,9 @@ pub fn walk(
                 reads.push(Read { segment: index, end: 0, len, unread: len, bad: Some(bad), last_lsn: 0 });
             }
             Some(Ok(segment)) => {
-                let (read, flow) = one(&segment, index, each)?;
+                let (mut read, flow) = one(&segment, index, each)?;
+                // What a server has half written is not bad, it is not there yet.
+                read.bad = read.bad.filter(|_| growing != Some(index));
                 reads.push(read);
                 if flow.is_break() {
                     break;
