@@ -3,3 +3,4 @@
 mod crash;
 mod full;
 mod http;
+mod tools;

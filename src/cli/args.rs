@@ -8,6 +8,7 @@ use std::{
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use super::tool;
 use crate::{
     config::{ServerSettings, units},
     name,
@@ -30,6 +31,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0 stopped cleanly   2 wrong usage or settings   3 cannot listen
   5 refused: data directory in use, foreign, full or not accessible   6 damaged data found
+The tools (wal, snapshot, inspect) list theirs with --help.
 ";
 
 /// A cache that you can kill -9 and trust.
@@ -47,6 +49,12 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Serve the cache over HTTP (the default).
     Serve(ServeFlags),
+    /// Look at the log of a data directory, check it, repair it.
+    Wal(tool::WalFlags),
+    /// Look at the snapshots of a data directory, check them.
+    Snapshot(tool::SnapshotFlags),
+    /// Tell what a file is and whether it is whole.
+    Inspect(tool::InspectFlags),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -182,6 +190,7 @@ mod tests {
         match args.command {
             Some(Command::Serve(flags)) => flags.into_settings(),
             None => args.serve.into_settings(),
+            Some(other) => panic!("no flags of `serve`: {other:?}"),
         }
     }
 

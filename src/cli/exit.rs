@@ -1,4 +1,4 @@
-//! Exit codes: 0 fine, 2 wrong usage or settings, 3 cannot listen, 5 refused (in use, foreign,
+//! Exit codes: 0 fine, 1 (tools) a torn tail and nothing else, 2 wrong usage or settings, 3 cannot listen, 5 refused (in use, foreign,
 //! full, not permitted), 6 damage found.
 
 use crate::node::error::{Code, Error};
@@ -53,7 +53,9 @@ fn advice(code: Code) -> Option<&'static str> {
             Some("stop what listens there, or choose another with --port (0 lets the system choose)")
         }
         Code::StorageFull => Some("make room on that disk and start again; nothing was lost"),
-        Code::CorruptRecord => Some("nothing was changed; keep a copy of the directory before any repair"),
+        Code::CorruptRecord => Some(
+            "nothing was changed; `wal verify` and `wal repair` of this program say more, keep a copy before any repair",
+        ),
         _ => None,
     }
 }

@@ -4,6 +4,7 @@ mod args;
 mod argv;
 mod exit;
 mod serve;
+mod tool;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -23,12 +24,15 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(error.exit_code() as u8);
         }
     };
-    let result = crate::observe::init_log().and_then(|()| match args.command {
-        Some(Command::Serve(flags)) => flags.into_settings(),
-        None => args.serve.into_settings(),
+    let result = crate::observe::init_log().map_err(usage).and_then(|()| match args.command {
+        Some(Command::Serve(flags)) => flags.into_settings().map_err(usage).and_then(serve::run).map(|()| 0),
+        None => args.serve.into_settings().map_err(usage).and_then(serve::run).map(|()| 0),
+        Some(Command::Wal(flags)) => tool::wal(flags),
+        Some(Command::Snapshot(flags)) => tool::snapshot(flags),
+        Some(Command::Inspect(flags)) => tool::inspect(flags),
     });
-    match result.map_err(usage).and_then(serve::run) {
-        Ok(()) => ExitCode::SUCCESS,
+    match result {
+        Ok(code) => ExitCode::from(code),
         Err(failed) => {
             eprintln!("{}: {}", name::PRODUCT, failed.text());
             ExitCode::from(failed.code())

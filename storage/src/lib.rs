@@ -9,7 +9,7 @@
 //! and can be waited for by a thread. Imports point down:
 //!
 //! ```text
-//! engine                                the public handle
+//! engine  offline                       the public handle; tools for a directory at rest
 //! wal  snapshot  manifest | index  evict   the two halves do not know each other
 //! format                                bytes in, values out
 //! vfs  clock  random  watermark  halt   the seams
@@ -28,6 +28,7 @@ pub mod lab;
 pub mod limits;
 pub mod lsn;
 pub mod manifest;
+pub mod offline;
 pub mod random;
 pub mod settings;
 #[cfg(any(test, feature = "sim"))]

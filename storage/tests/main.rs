@@ -7,4 +7,5 @@ mod faults;
 mod found;
 mod golden;
 mod lab;
+mod offline;
 mod promises;

@@ -18,7 +18,7 @@ mod json;
 
 use std::{
     borrow::Cow,
-    io,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -28,6 +28,7 @@ use emberkeep_storage::{
 
 use self::file::{NewFile, Source};
 use super::error::{Code, Error, Result};
+use crate::name::EXPORT_MAGIC;
 
 /// The file that `/save` and `/load` use unless told otherwise.
 pub const NAME_DEFAULT: &str = "cache.json";
@@ -149,6 +150,32 @@ pub(super) fn load(engine: &Engine, vfs: &dyn Vfs, name: &ExportName) -> Result<
             format!("a part was loaded: {}, keys={}", e.detail(), storing.loaded.keys),
         )),
     }
+}
+
+/// Checks a file by itself, wherever it lies: what it is in words, and how many records it holds.
+/// `None` if it is no export. Memory holds one record.
+///
+/// # Errors
+/// `CorruptExport` if it is an export and damaged, `Io`.
+pub fn check(vfs: &dyn Vfs, path: &Path) -> Result<Option<(&'static str, u64)>> {
+    let open = || Source::open(vfs, path).map_err(|e| failed("open", path, e));
+    let mut start = Vec::new();
+    open()?.take(EXPORT_MAGIC.len() as u64).read_to_end(&mut start).map_err(|e| failed("read", path, e))?;
+    let mut records = 0;
+    let mut count = |_: Record<'_>| {
+        records += 1;
+        Ok(())
+    };
+    let what = if start == EXPORT_MAGIC {
+        binary::read(&mut open()?, &mut count)?;
+        "export, binary"
+    } else if path.extension().is_some_and(|e| e == "json") {
+        json::read(&mut open()?, &mut count)?;
+        "export, JSON"
+    } else {
+        return Ok(None);
+    };
+    Ok(Some((what, records)))
 }
 
 /// Calls `each` for every entry that has not expired.

@@ -10,6 +10,7 @@
 //! Not here: what a frame means (`engine`), its layout (`format`).
 
 pub mod committer;
+pub mod prefix;
 pub mod preparer;
 pub mod recover;
 pub mod scan;

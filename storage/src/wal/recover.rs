@@ -97,11 +97,12 @@ pub struct Source<'a> {
     pub manifest: &'a Manifest,
 }
 
-struct Segment {
-    path: PathBuf,
-    file: Arc<dyn File>,
-    len: u64,
-    header: SegmentHeader,
+/// A segment whose header verified.
+pub(crate) struct Segment {
+    pub(crate) path: PathBuf,
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) len: u64,
+    pub(crate) header: SegmentHeader,
 }
 
 /// Reads the log behind the snapshot that the MANIFEST names, and gives every frame to `apply` in
@@ -117,24 +118,12 @@ pub fn recover(
     let segments = needed_segments(source)?;
     let Some(first) = segments.first() else { return Ok(empty()) };
     let total = segments.iter().map(|s| s.len).sum();
-    let begin = source.manifest.snapshot.as_ref().map(|s| (s.begin, s.begin_crc)).unwrap_or_default();
-
-    let chain = Chain {
-        index: first.header.prev_index,
-        crc: first.header.prev_crc,
-        term: first.header.prev_term,
-        ..Chain::default()
-    };
-    let mut reader = SegmentReader { begin, chain, frames: 0, clock: UnixMillis(0), apply };
-    reader.check_begin(first, 0)?;
-    let mut found = Vec::new();
+    let mut reader = SegmentReader::behind(source.manifest, first, apply)?;
     let mut bytes = 0;
-    for pair in segments.windows(2) {
-        reader.sealed(&pair[0], &pair[1].header)?;
-        found.push(SegmentMeta { first_index: pair[0].header.first_index, end: pair[1].header.prev_end });
-        bytes += pair[0].len;
+    let mut found = reader.all_sealed(&segments, &mut |len| {
+        bytes += len;
         progress(bytes, total);
-    }
+    })?;
     let last = segments.last().expect("there is a first one");
     let (content, end, bad) = reader.last(last)?;
     progress(total, total);
@@ -171,6 +160,25 @@ pub fn recover(
             run_id: last.header.run_id,
         }),
     })
+}
+
+/// Checks everything that a start would check, but for the frames of the last segment: a server
+/// may be writing them. Gives the number of segments, of frames behind the snapshot, and of bytes.
+///
+/// # Errors
+/// As [`recover`].
+pub fn check_sealed(source: Source<'_>, progress: &dyn Fn(u64, u64)) -> Result<(u64, u64, u64)> {
+    let segments = needed_segments(source)?;
+    let Some(first) = segments.first() else { return Ok((0, 0, 0)) };
+    let total = segments.iter().rev().skip(1).map(|s| s.len).sum();
+    let mut ignore = |_: Lsn, _: &Payload<'_>| {};
+    let mut reader = SegmentReader::behind(source.manifest, first, &mut ignore)?;
+    let mut bytes = 0;
+    let found = reader.all_sealed(&segments, &mut |len| {
+        bytes += len;
+        progress(bytes, total);
+    })?;
+    Ok((found.len() as u64, reader.frames, total))
 }
 
 fn empty() -> Found {
@@ -214,10 +222,14 @@ fn needed_segments(source: Source<'_>) -> Result<Vec<Segment>> {
     Ok(needed)
 }
 
-fn open_segment(source: Source<'_>, index: u64) -> Result<Segment> {
+/// Opens a segment and checks its header.
+///
+/// # Errors
+/// `Corrupt` if the header is bad or belongs elsewhere, `Unsupported`, `Io`.
+pub(crate) fn open_segment(source: Source<'_>, index: u64) -> Result<Segment> {
     let path = file_name::segment_path(source.data_dir, index);
     let failed = |e| Error::io(format!("cannot read a log segment file={}", path.display()), e);
-    let file = source.vfs.open(&path, OpenMode::ReadWrite).map_err(failed)?;
+    let file = source.vfs.open(&path, OpenMode::Read).map_err(failed)?;
     let len = file.len().map_err(failed)?;
     let mut bytes = vec![0; len.min(SEGMENT_HEADER_LEN as u64) as usize];
     read_exact_at(&*file, 0, &mut bytes).map_err(failed)?;
@@ -266,15 +278,45 @@ fn check_against_manifest(source: Source<'_>, needed: &[Segment], begin: u64) ->
     Ok(())
 }
 
-struct SegmentReader<'f> {
+/// Follows the chain through the segments.
+pub(super) struct SegmentReader<'f> {
     begin: (u64, u32),
-    chain: Chain,
+    pub(super) chain: Chain,
     frames: u64,
-    clock: UnixMillis,
+    pub(super) clock: UnixMillis,
     apply: &'f mut dyn FnMut(Lsn, &Payload<'_>),
 }
 
-impl SegmentReader<'_> {
+impl<'f> SegmentReader<'f> {
+    /// Stands before the first frame of `first`.
+    pub(super) fn behind(
+        manifest: &Manifest,
+        first: &Segment,
+        apply: &'f mut dyn FnMut(Lsn, &Payload<'_>),
+    ) -> Result<Self> {
+        let begin = manifest.snapshot.as_ref().map(|s| (s.begin, s.begin_crc)).unwrap_or_default();
+        let chain = Chain {
+            index: first.header.prev_index,
+            crc: first.header.prev_crc,
+            term: first.header.prev_term,
+            ..Chain::default()
+        };
+        let reader = SegmentReader { begin, chain, frames: 0, clock: UnixMillis(0), apply };
+        reader.check_begin(first, 0)?;
+        Ok(reader)
+    }
+
+    /// All segments but the last.
+    fn all_sealed(&mut self, segments: &[Segment], read: &mut dyn FnMut(u64)) -> Result<Vec<SegmentMeta>> {
+        let mut found = Vec::new();
+        for pair in segments.windows(2) {
+            self.sealed(&pair[0], &pair[1].header)?;
+            found.push(SegmentMeta { first_index: pair[0].header.first_index, end: pair[1].header.prev_end });
+            read(pair[0].len);
+        }
+        Ok(found)
+    }
+
     /// A sealed segment: every byte up to the end that the next one names must verify.
     fn sealed(&mut self, segment: &Segment, next: &SegmentHeader) -> Result<()> {
         let at_risk = |chain: Chain| (chain.index + 1, next.prev_index.max(chain.index + 1));
@@ -299,7 +341,7 @@ impl SegmentReader<'_> {
         })?;
         let (end, bad) = self.frames(segment, &bytes)?;
         if let Some(bad) = bad {
-            return Err(corrupt(end, self.chain, format!("sealed log segment: {}", describe(bad))));
+            return Err(corrupt(end, self.chain, format!("sealed log segment: {bad}")));
         }
         if (self.chain.index, self.chain.crc) != (next.prev_index, next.prev_crc) {
             return Err(corrupt(end, self.chain, "the next log segment does not continue this one".into()));
@@ -307,8 +349,9 @@ impl SegmentReader<'_> {
         Ok(())
     }
 
-    /// The last segment: its bytes, where the valid frames end, and why if not at the end.
-    fn last(&mut self, segment: &Segment) -> Result<(Vec<u8>, u64, Option<Bad>)> {
+    /// A segment that need not be sealed: its bytes, where the valid frames end, and why if not at
+    /// the end.
+    pub(super) fn last(&mut self, segment: &Segment) -> Result<(Vec<u8>, u64, Option<Bad>)> {
         let mut bytes = vec![0; segment.len as usize];
         read_exact_at(&*segment.file, 0, &mut bytes).map_err(|e| {
             Error::io(format!("cannot read a log segment file={}", segment.path.display()), e)
@@ -394,7 +437,7 @@ fn judge_end(
     let known_last =
         clean.filter(|clean| clean.segment == end.segment).map_or(u64::MAX, |clean| clean.last_index);
     let corrupt = |what: String| {
-        let reason = bad.map_or("the log ends too early".into(), describe);
+        let reason = bad.map_or("the log ends too early".into(), |bad| bad.to_string());
         let first = chain.index.saturating_add(1);
         Err(Error::corrupt(&last.path, end.offset, format!("{reason}: {what}"))
             .with_lsns(first, known_last.max(first)))
@@ -422,11 +465,4 @@ fn judge_end(
         return Ok(true);
     }
     corrupt(format!("the log was changed after a clean stop at {clean_end}"))
-}
-
-fn describe(bad: Bad) -> String {
-    match bad {
-        Bad::Defect(defect) | Bad::Unsupported(defect) => defect.to_string(),
-        Bad::Chain => "a frame that does not belong here".into(),
-    }
 }

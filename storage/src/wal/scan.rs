@@ -1,5 +1,7 @@
 //! Reads the frames of a segment in order and checks that each stands at its place in the chain.
 
+use std::fmt;
+
 use crate::{
     clock::UnixMillis,
     format::{
@@ -34,6 +36,15 @@ pub enum Bad {
     /// The frame verifies, and says what this version does not understand: written by a newer
     /// version, never torn.
     Unsupported(Defect),
+}
+
+impl fmt::Display for Bad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bad::Defect(defect) | Bad::Unsupported(defect) => defect.fmt(f),
+            Bad::Chain => f.write_str("a frame that does not belong here"),
+        }
+    }
 }
 
 /// The frames of one segment.

@@ -49,6 +49,10 @@ impl Lab {
         Lab { disk: SimDisk::new(), clock: SimClock::at(UnixMillis(1_700_000_000_000)), settings }
     }
 
+    pub fn clock_wall(&self) -> UnixMillis {
+        emberkeep_storage::Clock::wall(&self.clock)
+    }
+
     pub fn open(&self) -> Result<Engine> {
         self.open_seeded(7)
     }
