@@ -3,6 +3,7 @@
 //! Three layers, each knowing only the one below: [`cli`] and [`http`] translate a protocol and
 //! call [`node`], the one set of use cases; `node` owns the engine (`emberkeep_storage`).
 //! [`config`] is data, [`observe`] is what a person reads, [`name`] is what a rename changes.
+//! [`tool`] is no part of the server: it looks at one from outside.
 //!
 //! Not here: how bytes reach a disk and come back. That is the engine's.
 
@@ -12,3 +13,4 @@ pub mod http;
 pub mod name;
 pub mod node;
 pub mod observe;
+pub mod tool;

@@ -2,6 +2,7 @@
 
 mod args;
 mod argv;
+mod crash_test;
 mod exit;
 mod serve;
 
@@ -9,7 +10,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::Parser;
 
-use self::args::{Args, Command};
+use self::args::{Args, Command, ServeFlags};
 use crate::{name, node::error::Error};
 
 /// Runs the program with these arguments, the first being its own name.
@@ -23,17 +24,23 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(error.exit_code() as u8);
         }
     };
-    let result = crate::observe::init_log().and_then(|()| match args.command {
-        Some(Command::Serve(flags)) => flags.into_settings(),
-        None => args.serve.into_settings(),
+    let result = crate::observe::init_log().map_err(usage).and_then(|()| match args.command {
+        Some(Command::Serve(flags)) => serve(flags),
+        Some(Command::CrashTest(flags)) => crash_test::run(flags),
+        None => serve(args.serve),
     });
-    match result.map_err(usage).and_then(serve::run) {
-        Ok(()) => ExitCode::SUCCESS,
+    match result {
+        Ok(code) => code,
         Err(failed) => {
             eprintln!("{}: {}", name::PRODUCT, failed.text());
             ExitCode::from(failed.code())
         }
     }
+}
+
+fn serve(flags: ServeFlags) -> Result<ExitCode, exit::Failed> {
+    serve::run(flags.into_settings().map_err(usage)?)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn usage(error: Error) -> exit::Failed {

@@ -1,25 +1,14 @@
-//! The server as a process of its own. Dropping it kills it: no test leaves one behind.
+//! The binary under test as a process; whatever the system refuses fails the test.
 
-use std::{
-    io::{BufRead, BufReader, Read},
-    net::SocketAddr,
-    path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, mpsc},
-    thread::JoinHandle,
-    time::{Duration, Instant},
+use std::{net::SocketAddr, path::Path, process::ExitStatus};
+
+use emberkeep::tool::crash_test::{
+    client::{Client, Reply},
+    server::Server,
 };
+use hyper::Method;
 
-/// No start and no stop in these tests takes longer, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-pub struct Process {
-    child: Child,
-    listening: mpsc::Receiver<SocketAddr>,
-    address: Option<SocketAddr>,
-    output: Arc<Mutex<String>>,
-    readers: Vec<JoinHandle<()>>,
-}
+pub struct Process(Server);
 
 impl Process {
     /// Starts it over `data_dir` on a port that the system chooses, and does not wait.
@@ -30,88 +19,52 @@ impl Process {
 
     /// Starts it with these arguments and does not wait.
     pub fn run(arguments: &[&str]) -> Process {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_emberkeep"))
-            .args(arguments)
-            .env_remove("EMBERKEEP_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        let output = Arc::new(Mutex::new(String::new()));
-        let (found, listening) = mpsc::channel();
-        let readers = vec![
-            read(child.stdout.take().expect("piped"), output.clone(), Some(found)),
-            read(child.stderr.take().expect("piped"), output.clone(), None),
-        ];
-        Process { child, listening, address: None, output, readers }
+        Process(Server::start(binary(), arguments).expect("the binary starts"))
     }
 
     /// Waits until it serves, and tells where.
     pub fn address(&mut self) -> Result<SocketAddr, String> {
-        if self.address.is_none() {
-            self.address = self.listening.recv_timeout(PATIENCE).ok();
-        }
-        self.address.ok_or_else(|| format!("the server does not come up, it said:\n{}", self.output()))
+        self.0.address()
     }
 
-    /// SIGKILL; back when it is gone. The status tells whether it was gone before.
+    /// One request on a connection of its own.
+    #[track_caller]
+    pub fn request(&mut self, method: Method, target: &str, body: &[u8]) -> Reply {
+        let address = self.address().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let reply = runtime.block_on(async {
+            let mut client = Client::connect(address).await?;
+            client.request(method, target, &[], body.to_vec()).await
+        });
+        reply.unwrap()
+    }
+
+    /// SIGKILL; back when it is gone.
     pub fn kill(&mut self) -> ExitStatus {
-        self.child.kill().expect("it can be killed");
-        self.wait()
+        self.0.kill().expect("it can be killed")
     }
 
-    /// Sends a signal by name, such as `TERM`, and does not wait.
+    /// SIGTERM or SIGINT; does not wait.
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &pid]).status();
-        assert!(sent.expect("sh runs").success(), "cannot send the signal {name}");
+        let sent = match name {
+            "TERM" => self.0.terminate(),
+            "INT" => self.0.interrupt(),
+            _ => panic!("no such signal here: {name}"),
+        };
+        sent.expect("the signal can be sent");
     }
 
     /// Waits for its end, and until everything that it said has been read.
     pub fn wait(&mut self) -> ExitStatus {
-        let give_up = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().expect("it is our child") {
-                break status;
-            }
-            assert!(Instant::now() < give_up, "the server does not end, it said:\n{}", self.output());
-            std::thread::sleep(Duration::from_millis(2));
-        };
-        for reader in self.readers.drain(..) {
-            reader.join().expect("reading does not panic");
-        }
-        status
+        self.0.wait().expect("it ends")
     }
 
     /// What it has said so far on either stream.
     pub fn output(&self) -> String {
-        self.output.lock().expect("no panic with the output").clone()
+        self.0.output()
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may be gone already.
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-/// Collects the lines of one stream; the address in them is told to whoever waits.
-fn read(
-    stream: impl Read + Send + 'static,
-    output: Arc<Mutex<String>>,
-    found: Option<mpsc::Sender<SocketAddr>>,
-) -> JoinHandle<()> {
-    std::thread::spawn(move || {
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            let address = line.strip_prefix("listening on http://").and_then(|text| text.parse().ok());
-            *output.lock().expect("no panic with the output") += &(line + "\n");
-            if let (Some(address), Some(found)) = (address, &found) {
-                // Nobody waits in the rounds that kill it while it starts.
-                found.send(address).ok();
-            }
-        }
-    })
+pub fn binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_emberkeep"))
 }
