@@ -142,5 +142,4 @@ fn finding(key: KeyId, call: &Call, possible: &[State], piece: Piece) -> Finding
 }
 
 #[cfg(test)]
-#[path = "judge_tests.rs"]
 mod tests;

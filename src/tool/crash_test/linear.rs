@@ -217,5 +217,4 @@ impl Search<'_> {
 }
 
 #[cfg(test)]
-#[path = "linear_tests.rs"]
 mod tests;
