@@ -10,6 +10,7 @@ use std::{
 };
 
 use clap::Args as ClapArgs;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     args::{EvictionFlag, FsyncFlag, Limit, parse_count, parse_memory},
@@ -25,6 +26,7 @@ use crate::{
 };
 
 const SCRATCH_DIR: &str = "./emberkeep-crash-test";
+const ROUNDS: u64 = 20;
 const LOAD_MAX: Duration = Duration::from_millis(500);
 /// Every fifth round writes some 70 MiB: enough for a snapshot in twenty rounds.
 const HEAVY_EVERY: u64 = 5;
@@ -44,11 +46,11 @@ write waits inside the process and that recovery is right on this disk; it says 
 /// The flags of `crash-test`.
 #[derive(Debug, ClapArgs)]
 pub(super) struct CrashTestFlags {
-    /// Rounds of start, load and kill
-    #[arg(long, value_name = "COUNT", default_value_t = 20)]
-    rounds: u64,
+    /// Rounds of start, load and kill [default: 20, or any number with --seconds]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: Option<u64>,
     /// Begin no round after so many seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     seconds: Option<u64>,
     /// Where the scratch data goes: a directory that is empty, missing, or of an earlier crash test
     #[arg(long, value_name = "DIR", default_value = SCRATCH_DIR)]
@@ -86,8 +88,8 @@ pub(super) fn run(flags: CrashTestFlags) -> Result<ExitCode, Failed> {
     let json = flags.json;
     flags.validate().map_err(Failed::usage)?;
     let options = flags.into_options()?;
-    let mut bar = Bar::new(options.rounds);
-    let verdict = crash_test::run(options, &mut |counts| bar.show(counts));
+    let bar = Bar::new(&options);
+    let verdict = crash_test::run(options, &mut |counts| bar.show(counts), interrupted());
     bar.end();
     let verdict = verdict?;
     print(&verdict, json)?;
@@ -114,7 +116,7 @@ impl CrashTestFlags {
             server_flags,
             modes: vec![Fsync::from(self.fsync)],
             evicts,
-            rounds: self.rounds,
+            rounds: self.rounds.unwrap_or(if self.seconds.is_some() { u64::MAX } else { ROUNDS }),
             stop_after: self.seconds.map(Duration::from_secs),
             clients: self.clients,
             keys: self.keys,
@@ -167,23 +169,49 @@ fn print(verdict: &Verdict, json: bool) -> Result<()> {
     Ok(())
 }
 
+/// Ends when the user wants it to, so that no server is left behind.
+async fn interrupted() {
+    let signals = signal(SignalKind::terminate()).and_then(|t| Ok((t, signal(SignalKind::interrupt())?)));
+    match signals {
+        Ok((mut terminate, mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        // Then a signal ends this process at once.
+        Err(_) => std::future::pending().await,
+    }
+}
+
 /// Progress on stderr, where that is a terminal.
 struct Bar {
     rounds: u64,
+    most: Option<Duration>,
     begun: Instant,
     shown: bool,
 }
 
 impl Bar {
     #[expect(clippy::disallowed_methods, reason = "time for people, on no path of the engine")]
-    fn new(rounds: u64) -> Bar {
-        Bar { rounds, begun: Instant::now(), shown: io::stderr().is_terminal() }
+    fn new(options: &Options) -> Bar {
+        let shown = io::stderr().is_terminal();
+        Bar { rounds: options.rounds, most: options.stop_after, begun: Instant::now(), shown }
     }
 
-    fn show(&mut self, counts: &Counts) {
+    fn show(&self, counts: &Counts) {
         if self.shown {
-            eprint!("\r{}", bar(counts, self.rounds, self.begun.elapsed()));
+            eprint!("\r{}", self.text(counts, self.begun.elapsed()));
         }
+    }
+
+    fn text(&self, counts: &Counts, elapsed: Duration) -> String {
+        let of_rounds = counts.rounds as f64 / self.rounds as f64;
+        let of_time = self.most.map_or(0.0, |most| elapsed.as_secs_f64() / most.as_secs_f64());
+        let full = (of_rounds.max(of_time).min(1.0) * 24.0) as usize;
+        let (bar, rest) = ("#".repeat(full), ".".repeat(24 - full));
+        let Counts { rounds, acknowledged, .. } = counts;
+        format!("[{bar}{rest}] {rounds} rounds, {acknowledged} writes acknowledged, {} s ", elapsed.as_secs())
     }
 
     fn end(&self) {
@@ -191,18 +219,6 @@ impl Bar {
             eprintln!();
         }
     }
-}
-
-fn bar(counts: &Counts, rounds: u64, elapsed: Duration) -> String {
-    let full = (counts.rounds * 24 / rounds.max(1)).min(24) as usize;
-    format!(
-        "[{}{}] round {} of {rounds}, {} writes acknowledged, {} s ",
-        "#".repeat(full),
-        ".".repeat(24 - full),
-        counts.rounds,
-        counts.acknowledged,
-        elapsed.as_secs()
-    )
 }
 
 #[cfg(test)]
@@ -270,10 +286,22 @@ mod tests {
     }
 
     #[test]
-    fn the_bar_fills_up() {
-        let shown = |rounds| bar(&Counts { rounds, ..Counts::default() }, 4, Duration::from_secs(3));
-        assert!(shown(0).starts_with("[........................] round 0 of 4"));
-        assert!(shown(2).starts_with("[############............] round 2 of 4"));
-        assert!(shown(4).starts_with("[########################] round 4 of 4"));
+    fn rounds_have_a_default_unless_time_is_given() {
+        let rounds = |argv| flags(argv).into_options().unwrap().rounds;
+        assert_eq!(rounds(&[]), 20);
+        assert_eq!(rounds(&["--seconds=60"]), u64::MAX);
+        assert_eq!(rounds(&["--seconds=60", "--rounds=3"]), 3);
+    }
+
+    #[test]
+    fn the_bar_fills_up_by_rounds_or_by_time() {
+        let options = flags(&["--rounds=4", "--seconds=60"]).into_options().unwrap();
+        let bar = Bar::new(&options);
+        let shown =
+            |rounds, seconds| bar.text(&Counts { rounds, ..Counts::default() }, Duration::from_secs(seconds));
+        assert!(shown(0, 0).starts_with("[........................] 0 rounds"));
+        assert!(shown(2, 3).starts_with("[############............] 2 rounds"));
+        assert!(shown(1, 45).starts_with("[##################......] 1 rounds"));
+        assert!(shown(4, 99).starts_with("[########################] 4 rounds"));
     }
 }

@@ -48,6 +48,26 @@ fn a_foreign_directory_ends_with_5_and_is_not_touched() {
 }
 
 #[test]
+fn an_interrupted_run_ends_its_server_and_leaves_nothing() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let scratch = dir.path().join("scratch");
+    let mut command = Process::run(&["crash-test", "--seconds=600", "--data-dir", scratch.to_str().unwrap()]);
+    // The first server is there once it has a data directory.
+    let is_started = || {
+        let runs = fs::read_dir(&scratch).into_iter().flatten().flatten();
+        runs.into_iter().any(|run| run.path().join("data").exists())
+    };
+    while !is_started() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    command.signal("TERM");
+    assert_eq!(command.wait().code(), Some(5));
+    assert!(command.output().contains("interrupted"), "{}", command.output());
+    // A server that lived on would make its files again, or hold them.
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn wrong_flags_end_with_2() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     for (flag, right) in

@@ -31,7 +31,7 @@ fn run(test: &str, change: impl FnOnce(&mut Options)) -> Verdict {
     };
     change(&mut options);
     options.rounds = number("EMBERKEEP_KILL_ROUNDS").unwrap_or(options.rounds);
-    let verdict = crash_test::run(options, &mut |_| ()).unwrap();
+    let verdict = crash_test::run(options, &mut |_| (), std::future::pending()).unwrap();
     eprint!("{}", verdict.text());
     assert!(
         verdict.held,

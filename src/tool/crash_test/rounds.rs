@@ -35,14 +35,20 @@ use crate::node::{
 const VALUE_LEN_MAX: u64 = 8 << 10;
 const HEAVY_VALUE_LEN_MAX: u64 = 512 << 10;
 
-/// Runs all rounds; `progress` is told the counts after each.
+/// Runs all rounds; `progress` is told the counts after each. Ends early when `interrupted` does:
+/// then the server is killed, and nothing is told.
 ///
 /// The scratch directory is removed if every promise held, and kept if not.
 ///
 /// # Errors
-/// `InvalidArgument` for options out of range. Else whatever keeps it from telling anything: the
-/// scratch directory or the program cannot be used, the disk is full, the server's disk fails.
-pub fn run(options: Options, progress: &mut dyn FnMut(&Counts)) -> Result<Verdict> {
+/// `InvalidArgument` for options out of range. Else whatever keeps it from telling anything: it is
+/// interrupted, the scratch directory or the program cannot be used, the server's disk is full
+/// or fails.
+pub fn run(
+    options: Options,
+    progress: &mut dyn FnMut(&Counts),
+    interrupted: impl Future<Output = ()>,
+) -> Result<Verdict> {
     options.validate()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -50,7 +56,15 @@ pub fn run(options: Options, progress: &mut dyn FnMut(&Counts)) -> Result<Verdic
         .map_err(|e| Error::new(Code::Io, format!("cannot start a runtime: {e}")))?;
     let scratch = Scratch::create(&options.scratch, options.seed)?;
     let mut run = Run::new(options, &scratch);
-    match runtime.block_on(run.all(progress)) {
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            // Looked at first: from then on no signal can end this process and leave a server.
+            biased;
+            () = interrupted => Err(Stop::Interrupted),
+            ended = run.all(progress) => ended,
+        }
+    });
+    match ended {
         Ok(()) => {
             scratch.remove()?;
             Ok(Verdict::new(run.options.seed, run.counts, Vec::new(), None))
@@ -62,9 +76,13 @@ pub fn run(options: Options, progress: &mut dyn FnMut(&Counts)) -> Result<Verdic
             let kept = scratch.keep(&texts)?;
             Ok(Verdict::new(run.options.seed, run.counts, broken, Some(kept)))
         }
-        Err(Stop::Trouble(error)) => {
-            scratch.keep(&[("server-said.txt", &*run.said)])?;
-            Err(error)
+        Err(Stop::Trouble(why)) => {
+            let kept = scratch.keep(&[("server-said.txt", &*run.said)])?;
+            Err(Error::new(Code::Io, format!("{why}; everything is kept in {}", kept.display())))
+        }
+        Err(Stop::Interrupted) => {
+            scratch.remove()?;
+            Err(Error::new(Code::Io, "interrupted: nothing can be told"))
         }
     }
 }
@@ -88,7 +106,9 @@ impl Options {
 /// Why the rounds end early.
 enum Stop {
     Broken(Vec<Finding>),
-    Trouble(Error),
+    /// It cannot go on, though nothing is broken.
+    Trouble(String),
+    Interrupted,
 }
 
 type Step<T = ()> = std::result::Result<T, Stop>;
@@ -145,7 +165,7 @@ impl Run {
 
     async fn round(&mut self, mode: Fsync) -> Step {
         if self.random.chance(30) {
-            self.kill_some_starts(mode)?;
+            self.kill_some_starts(mode).await?;
         }
         let (server, address) = self.start_and_verify(mode).await?;
         let heavy_every = self.options.heavy_every;
@@ -168,11 +188,11 @@ impl Run {
     }
 
     /// Starts that are killed while they recover, or just when they begin to serve.
-    fn kill_some_starts(&mut self, mode: Fsync) -> Step {
+    async fn kill_some_starts(&mut self, mode: Fsync) -> Step {
         for _ in 0..self.random.within(1..4) {
             let mut server = self.start(mode)?;
             let latest = self.start_took.as_micros() as u64 * 3 / 2;
-            std::thread::sleep(Duration::from_micros(self.random.within(0..latest.max(1))));
+            tokio::time::sleep(Duration::from_micros(self.random.within(0..latest.max(1)))).await;
             let killed = server.kill();
             self.said = server.output();
             let status = killed.map_err(|e| trouble("cannot kill the server", &e))?;
@@ -196,7 +216,7 @@ impl Run {
     async fn start_and_verify(&mut self, mode: Fsync) -> Step<(Server, SocketAddr)> {
         let begun = Instant::now();
         let mut server = self.start(mode)?;
-        let address = server.address();
+        let address = server.address_async().await;
         self.start_took = begun.elapsed();
         self.said = server.output();
         let address = address.map_err(|why| self.server_broken(why))?;
@@ -282,11 +302,11 @@ impl Run {
         }
         if let Some(why) = self.shared.trouble.lock().expect("no panic with the trouble").take() {
             let text = format!("the server takes no writes any more, so the test cannot go on: {why}");
-            return Err(Stop::Trouble(Error::new(Code::Io, text)));
+            return Err(Stop::Trouble(text));
         }
         if !judged.undecided.is_empty() {
             let text = "a key's history has more possible orders than can be followed; use fewer --clients";
-            return Err(Stop::Trouble(Error::new(Code::Overloaded, text)));
+            return Err(Stop::Trouble(text.to_owned()));
         }
         Ok(())
     }
@@ -324,7 +344,7 @@ async fn joined(tasks: Vec<tokio::task::JoinHandle<Vec<Call>>>) -> Vec<Call> {
 }
 
 fn trouble(what: &str, error: &std::io::Error) -> Stop {
-    Stop::Trouble(Error::new(Code::Io, format!("{what}: {error}")))
+    Stop::Trouble(format!("{what}: {error}"))
 }
 
 fn mode_name(mode: Fsync) -> &'static str {

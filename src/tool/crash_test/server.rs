@@ -63,7 +63,30 @@ impl Server {
         if self.address.is_none() {
             self.address = self.listening.recv_timeout(PATIENCE).ok();
         }
-        self.address.ok_or_else(|| format!("the server does not come up, it said:\n{}", self.output()))
+        self.address.ok_or_else(|| self.silent())
+    }
+
+    /// The same, letting other tasks run.
+    ///
+    /// # Errors
+    /// What it said instead.
+    pub async fn address_async(&mut self) -> Result<SocketAddr, String> {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            match self.listening.try_recv() {
+                Ok(address) => self.address = Some(address),
+                Err(mpsc::TryRecvError::Empty) if self.address.is_none() && Instant::now() < give_up => {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                    continue;
+                }
+                Err(_) => {}
+            }
+            return self.address.ok_or_else(|| self.silent());
+        }
+    }
+
+    fn silent(&self) -> String {
+        format!("the server does not come up, it said:\n{}", self.output())
     }
 
     /// SIGKILL; back when it is gone. The status tells whether it was gone before.
@@ -120,8 +143,7 @@ impl Server {
                 return Ok(status);
             }
             if Instant::now() > give_up {
-                let text = format!("the server does not end, it said:\n{}", self.output());
-                return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+                return Err(self.hangs());
             }
             std::thread::sleep(LOOK_EVERY);
         }
@@ -136,10 +158,15 @@ impl Server {
         loop {
             match self.ended()? {
                 Some(status) => return Ok(status),
-                None if Instant::now() > give_up => return self.wait(),
+                None if Instant::now() > give_up => return Err(self.hangs()),
                 None => tokio::time::sleep(LOOK_EVERY).await,
             }
         }
+    }
+
+    fn hangs(&self) -> io::Error {
+        let text = format!("the server does not end, it said:\n{}", self.output());
+        io::Error::new(io::ErrorKind::TimedOut, text)
     }
 
     /// What it has said so far on either stream.
