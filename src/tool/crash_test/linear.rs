@@ -25,7 +25,7 @@ use super::{
 };
 
 /// More at a time are not followed.
-pub(super) const POSSIBILITIES_MAX: usize = 200_000;
+pub(super) const POSSIBILITIES_MAX: usize = 100_000;
 /// Operations of one key under way at a time, those without an answer included.
 pub(super) const OPEN_MAX: usize = 64;
 

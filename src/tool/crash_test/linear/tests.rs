@@ -259,7 +259,7 @@ fn history_of(drawn: &[(Moment, Moment, u8, u64, bool)]) -> Vec<Call> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
     #[test]
     fn it_finds_what_a_search_through_all_orders_finds(drawn in prop::collection::vec(any_call(), 1..7)) {
