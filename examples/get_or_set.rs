@@ -16,14 +16,17 @@
 //! Request `n` is sent on connection `n mod connections`; the connections go on independently, so
 //! with more than one the order is nearly that of the trace, not exactly.
 
-#[path = "../tests/crash/client.rs"]
-mod client;
-
-use std::{collections::BTreeSet, fs, io, net::ToSocketAddrs, path::PathBuf, process::ExitCode};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    net::{SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::Parser;
-
-use crate::client::Client;
+use emberkeep::tool::crash_test::client::{Client, Reply};
+use hyper::Method;
 
 const VALUE_LEN: usize = 4096;
 
@@ -56,6 +59,25 @@ struct Counts {
     misses: u64,
 }
 
+/// A connection that is waited for, one request at a time.
+struct Connection {
+    runtime: tokio::runtime::Runtime,
+    client: Client,
+}
+
+impl Connection {
+    fn open(address: SocketAddr) -> Result<Connection, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|e| e.to_string())?;
+        let client = runtime.block_on(Client::connect(address))?;
+        Ok(Connection { runtime, client })
+    }
+
+    fn request(&mut self, method: Method, target: &str, body: Vec<u8>) -> Result<Reply, String> {
+        self.runtime.block_on(self.client.request(method, target, &[], body))
+    }
+}
+
 fn main() -> ExitCode {
     match run(&Flags::parse()) {
         Ok(Counts { hits, misses }) => {
@@ -85,7 +107,8 @@ fn run(flags: &Flags) -> Result<Counts, String> {
         address.ok_or(format!("not a url of this form: http://127.0.0.1:8080, got={}", flags.url))?;
     let connections = flags.connections.max(1);
     let replay = |first: usize| {
-        let mut client = Client::connect(address).map_err(|e| format!("cannot connect to {address}: {e}"))?;
+        let mut client =
+            Connection::open(address).map_err(|e| format!("cannot connect to {address}: {e}"))?;
         let mut counts = Counts::default();
         for id in ids.iter().skip(first).step_by(connections) {
             match request(&mut client, *id, flags.verify).map_err(|why| format!("id {id}: {why}"))? {
@@ -116,10 +139,10 @@ fn read_trace(path: &PathBuf) -> io::Result<Vec<u32>> {
 }
 
 /// Gets, and sets unless told not to; whether it was a hit.
-fn request(client: &mut Client, id: u32, only_read: bool) -> Result<bool, String> {
-    let lost = |e| format!("the connection is lost: {e}");
+fn request(client: &mut Connection, id: u32, only_read: bool) -> Result<bool, String> {
+    let lost = |e: String| format!("the connection is lost: {e}");
     let target = format!("/v1/keys/object/{id}");
-    let found = client.request("GET", &target, &[], b"").map_err(lost)?;
+    let found = client.request(Method::GET, &target, Vec::new()).map_err(lost)?;
     match found.status {
         200 if found.body == value(id) => return Ok(true),
         200 => return Err(format!("a hit has other bytes, etag={:?}", found.header("etag"))),
@@ -127,7 +150,7 @@ fn request(client: &mut Client, id: u32, only_read: bool) -> Result<bool, String
         404 => {}
         status => return Err(format!("a get was answered with status {status}")),
     }
-    match client.request("PUT", &target, &[], &value(id)).map_err(lost)?.status {
+    match client.request(Method::PUT, &target, value(id)).map_err(lost)?.status {
         201 | 204 => Ok(false),
         status => Err(format!("a set was answered with status {status}")),
     }

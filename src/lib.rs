@@ -2,7 +2,8 @@
 //!
 //! Three layers, each knowing only the one below: [`cli`] and [`http`] translate a protocol and
 //! call [`node`], the one set of use cases; `node` owns the engine (`emberkeep_storage`).
-//! [`tool`] looks at a data directory that nobody serves. [`config`] is data, [`observe`] is what a person reads, [`name`] is what a rename changes.
+//! [`config`] is data, [`observe`] is what a person reads, [`name`] is what a rename changes.
+//! [`tool`] is no part of the server: it looks at one, or at its data, from outside.
 //!
 //! Not here: how bytes reach a disk and come back. That is the engine's.
 

@@ -3,4 +3,5 @@
 mod crash;
 mod full;
 mod http;
+mod support;
 mod tools;

@@ -8,7 +8,10 @@ use std::{
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use super::tool;
+use super::{
+    crash_test::{ABOUT, CrashTestFlags},
+    tool,
+};
 use crate::{
     config::{ServerSettings, units},
     name,
@@ -30,7 +33,8 @@ Examples:
 const EXIT_CODES: &str = "\
 Exit codes:
   0 stopped cleanly   2 wrong usage or settings   3 cannot listen
-  5 refused: data directory in use, foreign, full or not accessible   6 damaged data found
+  5 refused: data directory in use, foreign, full or not accessible
+  6 damaged data found, or a promise broken in a crash test
 The tools (wal, snapshot, inspect) list theirs with --help.
 ";
 
@@ -55,10 +59,13 @@ pub(super) enum Command {
     Snapshot(tool::SnapshotFlags),
     /// Tell what a file is and whether it is whole.
     Inspect(tool::InspectFlags),
+    /// Kill a server on this disk again and again, and check every acknowledgement.
+    #[command(long_about = ABOUT)]
+    CrashTest(CrashTestFlags),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum FsyncFlag {
+pub(super) enum FsyncFlag {
     /// Acknowledge after the disk has it.
     Always,
     /// Acknowledge after the system has it, sync every --fsync-interval.
@@ -68,7 +75,7 @@ enum FsyncFlag {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum EvictionFlag {
+pub(super) enum EvictionFlag {
     /// S3-FIFO.
     #[value(name = "s3fifo")]
     S3Fifo,
@@ -113,7 +120,7 @@ pub(super) struct ServeFlags {
 
 /// A number or none.
 #[derive(Clone, Copy, Debug)]
-struct Limit(Option<u64>);
+pub(super) struct Limit(pub(super) Option<u64>);
 
 impl ServeFlags {
     /// The defaults, overridden by what was given, and validated.
@@ -167,11 +174,11 @@ fn parse_port(text: &str) -> Result<u16> {
     digits.parse().map_err(|_| Error::invalid("a port is a number from 0 to 65535, as 8080 or :8080"))
 }
 
-fn parse_memory(text: &str) -> Result<Limit> {
+pub(super) fn parse_memory(text: &str) -> Result<Limit> {
     if text == "none" { Ok(Limit(None)) } else { units::parse_bytes(text).map(|bytes| Limit(Some(bytes))) }
 }
 
-fn parse_count(text: &str) -> Result<Limit> {
+pub(super) fn parse_count(text: &str) -> Result<Limit> {
     match (text, text.parse()) {
         ("none", _) => Ok(Limit(None)),
         (_, Ok(count)) => Ok(Limit(Some(count))),

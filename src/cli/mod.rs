@@ -2,6 +2,7 @@
 
 mod args;
 mod argv;
+mod crash_test;
 mod exit;
 mod serve;
 mod tool;
@@ -10,7 +11,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::Parser;
 
-use self::args::{Args, Command};
+use self::args::{Args, Command, ServeFlags};
 use crate::{name, node::error::Error};
 
 /// Runs the program with these arguments, the first being its own name.
@@ -25,19 +26,25 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let result = crate::observe::init_log().map_err(usage).and_then(|()| match args.command {
-        Some(Command::Serve(flags)) => flags.into_settings().map_err(usage).and_then(serve::run).map(|()| 0),
-        None => args.serve.into_settings().map_err(usage).and_then(serve::run).map(|()| 0),
+        Some(Command::Serve(flags)) => serve(flags),
+        None => serve(args.serve),
+        Some(Command::CrashTest(flags)) => crash_test::run(flags),
         Some(Command::Wal(flags)) => tool::wal(flags),
         Some(Command::Snapshot(flags)) => tool::snapshot(flags),
         Some(Command::Inspect(flags)) => tool::inspect(flags),
     });
     match result {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(failed) => {
             eprintln!("{}: {}", name::PRODUCT, failed.text());
             ExitCode::from(failed.code())
         }
     }
+}
+
+fn serve(flags: ServeFlags) -> Result<ExitCode, exit::Failed> {
+    serve::run(flags.into_settings().map_err(usage)?)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn usage(error: Error) -> exit::Failed {

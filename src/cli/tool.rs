@@ -3,6 +3,7 @@
 use std::{
     io::{self, BufWriter, Write},
     path::PathBuf,
+    process::ExitCode,
 };
 
 use clap::{Args, Subcommand};
@@ -11,7 +12,7 @@ use super::exit::Failed;
 use crate::{
     name,
     node::{error::Error, text::decode64},
-    tool::{Selection, Tool, nobody_reads},
+    tool::offline::{Selection, Tool, nobody_reads},
 };
 
 const EXIT_CODES: &str = "\
@@ -154,7 +155,7 @@ fn parse_key64(text: &str) -> Result<Key64, String> {
     decode64(text).map(Key64).ok_or_else(|| "a key in base64url without padding, such as _wA".to_owned())
 }
 
-pub(super) fn wal(flags: WalFlags) -> Result<u8, Failed> {
+pub(super) fn wal(flags: WalFlags) -> Result<ExitCode, Failed> {
     match flags.command {
         Wal::Ls(common) => with(common, |tool| tool.wal_ls()),
         Wal::Stat(common) => with(common, |tool| tool.wal_stat()),
@@ -167,32 +168,32 @@ pub(super) fn wal(flags: WalFlags) -> Result<u8, Failed> {
     }
 }
 
-pub(super) fn snapshot(flags: SnapshotFlags) -> Result<u8, Failed> {
+pub(super) fn snapshot(flags: SnapshotFlags) -> Result<ExitCode, Failed> {
     match flags.command {
         Snapshot::Ls(common) => with(common, |tool| tool.snapshot_ls()),
         Snapshot::Verify(common) => with(common, |tool| tool.snapshot_verify()),
     }
 }
 
-pub(super) fn inspect(flags: InspectFlags) -> Result<u8, Failed> {
+pub(super) fn inspect(flags: InspectFlags) -> Result<ExitCode, Failed> {
     let InspectFlags { file, data_dir, json } = flags;
     let common = Common { data_dir: data_dir.clone().unwrap_or_default(), json };
     with(common, |tool| tool.inspect(&file, data_dir.as_deref()))
 }
 
 /// Runs a tool; its exit code. Nobody who reads on is no failure.
-fn with(common: Common, run: impl FnOnce(&mut Tool<'_>) -> Result<u8, Error>) -> Result<u8, Failed> {
+fn with(common: Common, run: impl FnOnce(&mut Tool<'_>) -> Result<u8, Error>) -> Result<ExitCode, Failed> {
     let mut out = BufWriter::new(io::stdout().lock());
     let outcome = Tool::new(common.data_dir, common.json, &mut out).and_then(|mut tool| run(&mut tool));
     // What was said before a failure is shown too.
     let flushed = out.flush();
     match (outcome, flushed) {
-        (Err(e), _) if nobody_reads(&e) => Ok(0),
+        (Err(e), _) if nobody_reads(&e) => Ok(ExitCode::SUCCESS),
         (Err(e), _) => Err(e.into()),
-        (Ok(_), Err(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(0),
+        (Ok(_), Err(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         (Ok(_), Err(e)) => {
             Err(Error::new(crate::node::error::Code::Io, format!("cannot write the output: {e}")).into())
         }
-        (Ok(code), Ok(())) => Ok(code),
+        (Ok(code), Ok(())) => Ok(ExitCode::from(code)),
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{client::Client, process::Process};
+use crate::support::process::Process;
 
 /// Where a server lives, and is started again and again.
 struct Place {
@@ -65,9 +65,8 @@ impl Refused {
 /// One request on a connection of its own; gives the status and the body.
 #[track_caller]
 fn request(server: &mut Process, method: &str, target: &str, body: &[u8]) -> (u16, Vec<u8>) {
-    let mut client = Client::connect(server.address().unwrap()).unwrap();
-    let reply = client.request(method, target, &[], body).unwrap();
-    (reply.status, reply.body)
+    let reply = server.request(method.parse().unwrap(), target, body);
+    (reply.status, reply.body.to_vec())
 }
 
 #[track_caller]

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::load::request;
-use crate::crash::{client::Client, random::Random};
+use emberkeep::tool::crash_test::random::Random;
+
+use crate::support::client::Client;
 
 /// A value by its seed; `None` is absent.
 pub type State = Option<u64>;

@@ -1,10 +1,9 @@
 //! Clients that write what they remember.
 
 use super::book::{Book, value};
-use crate::crash::{
-    client::{Client, Reply},
-    random::Random,
-};
+use emberkeep::tool::crash_test::random::Random;
+
+use crate::support::client::{Client, Reply};
 
 /// One client with keys of its own.
 pub struct Worker {

@@ -27,7 +27,7 @@ use self::{
     disk::Disk,
     load::{Worker, delete, put, request},
 };
-use crate::crash::{client::Client, process::Process};
+use crate::support::{client::Client, process::Process};
 
 /// A server that serves, and where.
 struct Server {
@@ -68,7 +68,7 @@ fn survives_a_full_disk(fsync: &str) {
     for reply in refused {
         assert_eq!(reply.status, 507);
         assert_eq!(reply.header("content-type"), Some("application/problem+json"));
-        let body = String::from_utf8(reply.body).unwrap();
+        let body = String::from_utf8(reply.body.into()).unwrap();
         assert!(body.contains("storage-full") && body.contains("disk is full"), "{body}");
     }
     holds(&workers, &server, "full");

@@ -15,7 +15,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::crash::{client::Client, process::Process};
+use crate::support::{client::Client, process::Process};
 
 /// What a tool said.
 struct Said {
@@ -130,7 +130,7 @@ fn run(arguments: &[&str]) -> Said {
 fn request(server: &mut Process, method: &str, target: &str, body: &[u8]) -> (u16, Vec<u8>) {
     let mut client = Client::connect(server.address().unwrap()).unwrap();
     let reply = client.request(method, target, &[], body).unwrap();
-    (reply.status, reply.body)
+    (reply.status, reply.body.into())
 }
 
 /// Names and bytes of everything in a directory.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{Place, contents, flip_a_bit, request};
-use crate::crash::process::Process;
+use crate::support::process::Process;
 
 #[test]
 fn a_flipped_bit_is_found_refused_repaired_and_served_without_what_stood_behind_it() {

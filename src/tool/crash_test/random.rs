@@ -2,9 +2,12 @@
 
 use std::ops::Range;
 
+/// A source of numbers that are the same for the same seed.
+#[derive(Debug)]
 pub struct Random(u64);
 
 impl Random {
+    /// From a seed.
     pub fn new(seed: u64) -> Random {
         Random(seed)
     }
@@ -14,6 +17,8 @@ impl Random {
         Random(self.next() ^ n.wrapping_mul(0xD6E8_FEB8_6659_FD93))
     }
 
+    /// The next number.
+    #[expect(clippy::should_implement_trait, reason = "it never ends")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;

@@ -1,0 +1,4 @@
+//! What tests of the real binary share: the process, and a client that waits.
+
+pub mod client;
+pub mod process;
