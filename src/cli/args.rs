@@ -30,6 +30,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0 stopped cleanly   2 wrong usage or settings   3 cannot listen
   5 refused: data directory in use, foreign, full or not accessible   6 damaged data found
+  7 the log stopped because the disk failed: the outcome of writes without an answer is unknown
 ";
 
 /// A cache that you can kill -9 and trust.
@@ -89,6 +90,16 @@ pub(super) struct ServeFlags {
     /// Time between syncs with --fsync interval, such as 100ms [default: 100ms]
     #[arg(long, value_name = "SPAN", value_parser = units::parse_span)]
     fsync_interval: Option<Duration>,
+    /// How long reads go on after the disk has failed, before the process ends with 7; 0 for not
+    /// at all, none for until it is told to stop [default: 5s]
+    #[arg(long, value_name = "SPAN", value_parser = parse_grace)]
+    halt_grace: Option<Grace>,
+    /// Size of a log file; four are allocated from the start [default: 64MiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    segment_size: Option<u64>,
+    /// A snapshot is taken after this much log, never less than a log file [default: 256MiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    checkpoint_size: Option<u64>,
     /// Memory for entries, such as 512MiB or 4GiB, or none [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
     max_memory: Option<Limit>,
@@ -99,6 +110,10 @@ pub(super) struct ServeFlags {
     #[arg(long, value_enum)]
     eviction: Option<EvictionFlag>,
 }
+
+/// A span or none.
+#[derive(Clone, Copy, Debug)]
+struct Grace(Option<Duration>);
 
 /// A number or none.
 #[derive(Clone, Copy, Debug)]
@@ -111,10 +126,13 @@ impl ServeFlags {
         let bind = self.bind.unwrap_or(settings.listen.ip());
         settings.listen = SocketAddr::new(bind, self.port.unwrap_or(settings.listen.port()));
         settings.insecure_no_auth = self.insecure_no_auth;
+        replace(&mut settings.halt_grace, self.halt_grace.map(|grace| grace.0));
         let engine = &mut settings.engine;
         replace(&mut engine.data_dir, self.data_dir);
         replace(&mut engine.fsync, self.fsync.map(Fsync::from));
         replace(&mut engine.fsync_interval, self.fsync_interval);
+        replace(&mut engine.segment_bytes, self.segment_size);
+        replace(&mut engine.checkpoint_bytes, self.checkpoint_size);
         replace(&mut engine.max_bytes, self.max_memory.map(|limit| limit.0));
         replace(&mut engine.max_items, self.max_items.map(|limit| limit.0));
         replace(&mut engine.eviction, self.eviction.map(Eviction::from));
@@ -151,6 +169,15 @@ fn replace<T>(place: &mut T, given: Option<T>) {
 fn parse_port(text: &str) -> Result<u16> {
     let digits = text.strip_prefix(':').unwrap_or(text);
     digits.parse().map_err(|_| Error::invalid("a port is a number from 0 to 65535, as 8080 or :8080"))
+}
+
+fn parse_grace(text: &str) -> Result<Grace> {
+    match text {
+        "none" => Ok(Grace(None)),
+        // A span is longer than nothing everywhere else.
+        "0" | "0s" | "0ms" => Ok(Grace(Some(Duration::ZERO))),
+        _ => units::parse_span(text).map(|span| Grace(Some(span))),
+    }
 }
 
 fn parse_memory(text: &str) -> Result<Limit> {
@@ -196,6 +223,12 @@ mod tests {
             "interval",
             "--fsync-interval",
             "50ms",
+            "--halt-grace",
+            "1m",
+            "--segment-size",
+            "1MiB",
+            "--checkpoint-size",
+            "8MiB",
             "--max-memory",
             "64MiB",
             "-capacity",
@@ -212,16 +245,23 @@ mod tests {
         );
         assert_eq!(engine.fsync_interval, Duration::from_millis(50));
         assert_eq!((engine.max_bytes, engine.max_items), (Some(64 << 20), Some(100)));
+        assert_eq!((engine.segment_bytes, engine.checkpoint_bytes), (1 << 20, 8 << 20));
+        assert_eq!(given.halt_grace, Some(Duration::from_secs(60)));
+        assert_eq!(settings(&["--halt-grace", "0"]).unwrap().halt_grace, Some(Duration::ZERO));
+        assert_eq!(settings(&["--halt-grace", "none"]).unwrap().halt_grace, None);
         assert_eq!(settings(&["serve", "--max-memory", "none"]).unwrap().engine.max_bytes, None);
     }
 
     #[test]
     fn a_wrong_value_is_refused_and_says_what_is_right() {
-        let table: [(&[&str], &str); 8] = [
+        let table: [(&[&str], &str); 11] = [
             (&["--port", "70000"], "65535"),
             (&["--port", "x"], "65535"),
             (&["--fsync", "sometimes"], "always, interval, never"),
             (&["--fsync-interval", "2h"], "from 1 to 60000"),
+            (&["--halt-grace", "forever"], "100ms"),
+            (&["--segment-size", "1KiB"], "from 16384"),
+            (&["--checkpoint-size", "1MiB"], "at least 67108864"),
             (&["--max-memory", "1KiB"], "at least 65536"),
             (&["--max-items", "0"], "at least 1"),
             (&["--bind", "0.0.0.0"], "--insecure-no-auth"),

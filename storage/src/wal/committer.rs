@@ -14,7 +14,7 @@ use std::{io::IoSlice, sync::Arc, time::Duration};
 
 use crate::{
     error::{Error, Result},
-    format::segment::SegmentHeader,
+    format::{file_name, segment::SegmentHeader},
     lsn::{LogPosition, Lsn},
     settings::Fsync,
     sync::{Mutex, MutexGuard, Ordering},
@@ -104,7 +104,10 @@ impl OnDisk {
             (dirty, s.written, s.written_to, s.unsynced_bytes)
         };
         if let Some(file) = dirty {
-            file.sync_data().map_err(|e| shared.halt(Error::io("cannot sync the log", e)))?;
+            file.sync_data().map_err(|e| {
+                let segment = file_name::segment(written_to.segment);
+                shared.halt(Error::io(format!("cannot sync the log file={segment}"), e))
+            })?;
             shared.syncs.fetch_add(1, Ordering::Relaxed);
             let mut s = self.lock();
             s.durable_to = written_to;
@@ -174,7 +177,10 @@ impl Committer {
         let mark = staging.mark_frame(part.mark, durable_to);
         part.bytes[..mark.len()].copy_from_slice(&mark);
         write_all_at(&*file, part.at.offset, &mut slices(part)).map_err(|e| {
-            self.shared.halt(Error::io(format!("cannot write the log segment={}", part.at.segment), e))
+            self.shared.halt(Error::io(
+                format!("cannot write the log file={}", file_name::segment(part.at.segment)),
+                e,
+            ))
         })?;
         let mut s = self.shared.on_disk.lock();
         s.written_to = LogPosition { offset: part.at.offset + part.len, ..part.at };
@@ -185,10 +191,13 @@ impl Committer {
     /// Seals the active segment and begins the next. Un-synced bytes never span two segments: if
     /// the power fails anywhere in here, all that is in the old one is there.
     fn rotate(&mut self, header: &SegmentHeader, capacity: u64, preparer: &Preparer) -> Result<()> {
-        let old = self.shared.on_disk.lock().file.clone();
+        let (old, at) = {
+            let s = self.shared.on_disk.lock();
+            (s.file.clone(), s.written_to)
+        };
         if let Some(old) = old {
             let _turn = self.shared.on_disk.turn(&self.shared)?;
-            segment::seal(&*old, header.prev_end).map_err(|e| self.shared.halt(e))?;
+            segment::seal(&*old, at.segment, header.prev_end).map_err(|e| self.shared.halt(e))?;
             let mut s = self.shared.on_disk.lock();
             s.durable_to = s.written_to;
             s.written = Lsn(header.prev_index);
@@ -242,7 +251,7 @@ impl Committer {
     pub(crate) fn seal(&mut self, end: LogPosition) -> Result<()> {
         let file = self.shared.on_disk.lock().file.clone().expect("a started log has a segment");
         let _turn = self.shared.on_disk.turn(&self.shared)?;
-        segment::seal(&*file, end.offset).map_err(|e| self.shared.halt(e))?;
+        segment::seal(&*file, end.segment, end.offset).map_err(|e| self.shared.halt(e))?;
         self.shared.durable.advance(self.shared.written.get());
         Ok(())
     }

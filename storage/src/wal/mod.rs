@@ -117,7 +117,8 @@ impl Wal {
     /// alone. Afterwards the log takes frames and every frame up to `tail` counts as durable.
     ///
     /// # Errors
-    /// `Full` or `Io` if no segment can be prepared; `Halted` if it cannot be written.
+    /// `Full` or `Io` if no segment can be prepared or the first one cannot be written: nobody was
+    /// served yet, so no outcome is unknown.
     pub fn start(config: Config, tail: Tail, first_index: u64, term: u32, node_id: [u8; 16]) -> Result<Wal> {
         assert!(
             first_index > tail.index && term > tail.term,
@@ -137,7 +138,8 @@ impl Wal {
         while wal.staging.spares() == 0 {
             wal.prepare_step()?;
         }
-        wal.begin_term(tail, first_index, node_id)?;
+        let begun = wal.begin_term(tail, first_index, node_id);
+        begun.map_err(|e| wal.halt().cause().cloned().unwrap_or(e))?;
         Ok(wal)
     }
 

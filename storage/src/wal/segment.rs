@@ -89,8 +89,9 @@ pub(crate) fn activate(
 
 /// Cuts a segment to its exact length and syncs it. If the power fails before, zeros follow the
 /// last frame, which recovery takes for the end as long as no later segment exists.
-pub(crate) fn seal(file: &dyn File, end: u64) -> Result<()> {
-    file.set_len(end)
-        .and_then(|()| file.sync_data())
-        .map_err(|e| Error::io(format!("cannot seal a log segment end={end}"), e))
+pub(crate) fn seal(file: &dyn File, first_index: u64, end: u64) -> Result<()> {
+    file.set_len(end).and_then(|()| file.sync_data()).map_err(|e| {
+        let name = file_name::segment(first_index);
+        Error::io(format!("cannot seal a log segment file={name} end={end}"), e)
+    })
 }
