@@ -92,7 +92,10 @@ impl Server {
 
     /// Waits for it to end by itself; what its last sync met.
     pub fn ends_by_itself(mut self) -> Result<(), Error> {
-        self.thread.take().expect("it runs").join().expect("the server stops without a panic")
+        let ended = self.thread.take().expect("it runs").join().expect("the server stops without a panic");
+        // Nobody is left to be asked.
+        self.stop = None;
+        ended
     }
 
     /// Its disk is broken: the last sync is not expected to work.
