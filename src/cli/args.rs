@@ -95,7 +95,7 @@ pub(super) struct ServeFlags {
     #[arg(long, value_name = "SPAN", value_parser = parse_grace)]
     halt_grace: Option<Grace>,
     /// Size of a log file; four are allocated from the start [default: 64MiB]
-    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_segment)]
     segment_size: Option<u64>,
     /// A snapshot is taken after this much log, never less than a log file [default: 256MiB]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
@@ -180,6 +180,15 @@ fn parse_grace(text: &str) -> Result<Grace> {
     }
 }
 
+/// The engine takes less, but then a segment may be too small for what a write may have to log
+/// beside itself with the longest keys that the server takes.
+fn parse_segment(text: &str) -> Result<u64> {
+    match units::parse_bytes(text)? {
+        bytes if bytes < 64 << 10 => Err(Error::invalid("a log file has at least 64KiB")),
+        bytes => Ok(bytes),
+    }
+}
+
 fn parse_memory(text: &str) -> Result<Limit> {
     if text == "none" { Ok(Limit(None)) } else { units::parse_bytes(text).map(|bytes| Limit(Some(bytes))) }
 }
@@ -260,7 +269,7 @@ mod tests {
             (&["--fsync", "sometimes"], "always, interval, never"),
             (&["--fsync-interval", "2h"], "from 1 to 60000"),
             (&["--halt-grace", "forever"], "100ms"),
-            (&["--segment-size", "1KiB"], "from 16384"),
+            (&["--segment-size", "32KiB"], "at least 64KiB"),
             (&["--checkpoint-size", "1MiB"], "at least 67108864"),
             (&["--max-memory", "1KiB"], "at least 65536"),
             (&["--max-items", "0"], "at least 1"),

@@ -10,10 +10,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "these tests look at real files from outside, in real time")]
 
-mod client;
+pub mod client;
 mod keys;
 mod load;
-mod process;
+pub mod process;
 mod random;
 mod rounds;
 mod start;

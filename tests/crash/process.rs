@@ -13,6 +13,9 @@ use std::{
 /// No start and no stop in these tests takes longer, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The binary under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_emberkeep");
+
 pub struct Process {
     child: Child,
     listening: mpsc::Receiver<SocketAddr>,
@@ -30,8 +33,12 @@ impl Process {
 
     /// Starts it with these arguments and does not wait.
     pub fn run(arguments: &[&str]) -> Process {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_emberkeep"))
-            .args(arguments)
+        Process::start(Command::new(PROGRAM).args(arguments))
+    }
+
+    /// Starts the server by this command, such as a tracer that runs it, and does not wait.
+    pub fn start(command: &mut Command) -> Process {
+        let mut child = command
             .env_remove("EMBERKEEP_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -47,12 +54,24 @@ impl Process {
         Process { child, listening, address: None, output, readers }
     }
 
+    /// Its number in the system.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until it serves, and tells where.
     pub fn address(&mut self) -> Result<SocketAddr, String> {
         if self.address.is_none() {
             self.address = self.listening.recv_timeout(PATIENCE).ok();
         }
         self.address.ok_or_else(|| format!("the server does not come up, it said:\n{}", self.output()))
+    }
+
+    /// Waits until it serves or has ended; where it serves, if it does.
+    pub fn address_or_end(&mut self) -> Option<SocketAddr> {
+        // The sender goes when the output ends.
+        self.address = self.listening.recv_timeout(PATIENCE).ok();
+        self.address
     }
 
     /// SIGKILL; back when it is gone. The status tells whether it was gone before.
