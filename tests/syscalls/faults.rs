@@ -230,3 +230,37 @@ fn a_write_of_the_log_may_fail_in_the_modes_that_do_not_wait_for_a_sync() {
         kind.each("ftruncate", &["EIO"], 2);
     }
 }
+
+#[test]
+#[ignore = "needs strace: .ci/run syscalls"]
+fn a_server_whose_disk_has_failed_ends_by_itself_and_says_what_is_known() {
+    let table = [
+        ("always", "every acknowledged write is on the disk"),
+        ("interval", "acknowledged since the last sync may be lost"),
+    ];
+    for (mode, known) in table {
+        let place = Place::new();
+        let flags = [&["--fsync", mode, "--halt-grace", "0"], &SMALL[..]].concat();
+        let mut server = Process::serve(&place.data_dir(), &flags);
+        let mut load = Load::new(mode == "always");
+        load.connect(server.address().unwrap());
+        load.seed();
+        let fault = Fault { call: "pwrite64", error: "EIO", n: 1, and_later: false };
+        let _tracer = Attached::to(&server, Some("committer"), &place.trace(), fault);
+        load.put("k".into());
+        assert!(load.halted);
+        // Nobody sends a signal.
+        assert_eq!(server.wait().code(), Some(7), "{}", server.output());
+        let words = [
+            "cannot write the log file=00000000000000000001.wal",
+            "Input/output error",
+            known,
+            "may have happened or not",
+            "start again",
+        ];
+        for words in words {
+            assert!(server.output().contains(words), "{words:?} is not in: {}", server.output());
+        }
+        place.check(&mut load, &flags);
+    }
+}

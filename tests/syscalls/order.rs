@@ -208,8 +208,8 @@ fn is_reply(call: &Call) -> bool {
 
 /// The token of the write that this reply acknowledges.
 fn acknowledges(call: &Call) -> Option<&str> {
-    let at = call.arguments.find("token-").filter(|_| is_reply(call))?;
-    call.arguments.get(at..at + "token-000000".len())
+    let (_, id) = call.arguments.split_once("request-id: ").filter(|_| is_reply(call))?;
+    id.get(.."token-000000".len()).filter(|token| token.starts_with("token-"))
 }
 
 fn parent(path: &str) -> &str {
