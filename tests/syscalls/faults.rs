@@ -80,6 +80,7 @@ impl Kind {
         if self.when == When::Stop {
             tracer = Some(attach(&server));
         }
+        load.hang_up();
         server.signal("TERM");
         let status = server.wait();
         drop(tracer);
@@ -87,7 +88,12 @@ impl Kind {
         let said = server.output();
         assert!(!said.contains("panicked"), "{said}");
         match status.code() {
-            Some(0) => assert!(!load.halted, "a stopped log is told by the exit code: {said}"),
+            Some(0) => {
+                assert!(!load.halted, "a stopped log is told by the exit code: {said}");
+                // Whatever fails in the log itself is final: nothing is tried again.
+                let final_for_the_log = met && self.thread == COMMITTER.thread;
+                assert!(!final_for_the_log, "it went on after a failure of the log: {said}");
+            }
             Some(7) => {
                 assert!(met, "{said}");
                 for words in [place_of_error(fault.error), "check the disk", "start again"] {
@@ -149,6 +155,7 @@ impl Place {
         let before = load.acknowledged;
         load.put("after".into());
         assert_eq!(load.acknowledged, before + 1, "{}", server.output());
+        load.hang_up();
         server.signal("TERM");
         assert_eq!(server.wait().code(), Some(0), "{}", server.output());
     }

@@ -46,6 +46,11 @@ impl Load {
         self.halted = false;
     }
 
+    /// Closes the connection: a server that stops waits a moment for clients that do not.
+    pub fn hang_up(&mut self) {
+        self.client = None;
+    }
+
     /// Writes what must be there, and be readable, whatever happens later: it is on the disk.
     pub fn seed(&mut self) {
         for n in 0..SEEDS {

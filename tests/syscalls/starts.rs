@@ -77,6 +77,7 @@ fn run(before: Option<&Before>, fault: Fault) -> Met {
     if let Some(address) = up {
         load.connect(address);
         load.run(2);
+        load.hang_up();
         server.signal("TERM");
     }
     let (main, status) = (server.id(), server.wait());

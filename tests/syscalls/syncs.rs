@@ -25,6 +25,7 @@ fn record(place: &Place, load: &mut Load, flags: &[&str], and_then: impl FnOnce(
     load.connect(server.address().unwrap());
     load.run(ROUNDS);
     and_then(load);
+    load.hang_up();
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0), "{}", server.output());
     trace::read(&place.trace())
