@@ -4,4 +4,5 @@ mod crash;
 mod full;
 mod http;
 mod support;
+mod syscalls;
 mod tools;

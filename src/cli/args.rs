@@ -9,6 +9,7 @@ use std::{
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use super::{
+    crash_explore,
     crash_test::{ABOUT, CrashTestFlags},
     tool,
 };
@@ -35,6 +36,7 @@ Exit codes:
   0 stopped cleanly   2 wrong usage or settings   3 cannot listen
   5 refused: data directory in use, foreign, full or not accessible
   6 damaged data found, or a promise broken in a crash test
+  7 the log stopped because the disk failed: the outcome of writes without an answer is unknown
 The tools (wal, snapshot, inspect) list theirs with --help.
 ";
 
@@ -62,6 +64,9 @@ pub(super) enum Command {
     /// Kill a server on this disk again and again, and check every acknowledgement.
     #[command(long_about = ABOUT)]
     CrashTest(CrashTestFlags),
+    /// Cut the power of simulated disks after every operation, and check what is recovered.
+    #[command(long_about = crash_explore::ABOUT)]
+    CrashExplore(crash_explore::CrashExploreFlags),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -104,19 +109,30 @@ pub(super) struct ServeFlags {
     /// Time between syncs with --fsync interval, such as 100ms [default: 100ms]
     #[arg(long, value_name = "SPAN", value_parser = units::parse_span)]
     fsync_interval: Option<Duration>,
+    /// How long reads go on after the disk has failed, before the process ends with 7; 0 for not
+    /// at all, none for until it is told to stop [default: 5s]
+    #[arg(long, value_name = "SPAN", value_parser = parse_grace)]
+    halt_grace: Option<Grace>,
+    /// Size of a log file; four are allocated from the start [default: 64MiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_segment)]
+    segment_size: Option<u64>,
+    /// A snapshot is taken after this much log, never less than a log file [default: 256MiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    checkpoint_size: Option<u64>,
     /// Memory for entries, such as 512MiB or 4GiB, or none [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
     max_memory: Option<Limit>,
     /// Number of entries, or none [default: none]
     #[arg(long, visible_alias = "capacity", value_name = "COUNT", allow_negative_numbers = true, value_parser = parse_count)]
     max_items: Option<Limit>,
-    /// Size of a log segment, from 16KiB to 1GiB; four are on the disk from the start [default: 64MiB]
-    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
-    segment_size: Option<u64>,
     /// Who leaves when the cache is full [default: s3fifo]
     #[arg(long, value_enum)]
     eviction: Option<EvictionFlag>,
 }
+
+/// A span or none.
+#[derive(Clone, Copy, Debug)]
+struct Grace(Option<Duration>);
 
 /// A number or none.
 #[derive(Clone, Copy, Debug)]
@@ -129,6 +145,7 @@ impl ServeFlags {
         let bind = self.bind.unwrap_or(settings.listen.ip());
         settings.listen = SocketAddr::new(bind, self.port.unwrap_or(settings.listen.port()));
         settings.insecure_no_auth = self.insecure_no_auth;
+        replace(&mut settings.halt_grace, self.halt_grace.map(|grace| grace.0));
         let engine = &mut settings.engine;
         replace(&mut engine.data_dir, self.data_dir);
         replace(&mut engine.fsync, self.fsync.map(Fsync::from));
@@ -137,7 +154,8 @@ impl ServeFlags {
         replace(&mut engine.max_items, self.max_items.map(|limit| limit.0));
         replace(&mut engine.segment_bytes, self.segment_size);
         // A snapshot is due after so many bytes of log, at least one segment.
-        engine.checkpoint_bytes = engine.checkpoint_bytes.max(engine.segment_bytes);
+        let usual = engine.checkpoint_bytes.max(engine.segment_bytes);
+        engine.checkpoint_bytes = self.checkpoint_size.unwrap_or(usual);
         replace(&mut engine.eviction, self.eviction.map(Eviction::from));
         settings.validate()?;
         Ok(settings)
@@ -172,6 +190,24 @@ fn replace<T>(place: &mut T, given: Option<T>) {
 fn parse_port(text: &str) -> Result<u16> {
     let digits = text.strip_prefix(':').unwrap_or(text);
     digits.parse().map_err(|_| Error::invalid("a port is a number from 0 to 65535, as 8080 or :8080"))
+}
+
+fn parse_grace(text: &str) -> Result<Grace> {
+    match text {
+        "none" => Ok(Grace(None)),
+        // A span is longer than nothing everywhere else.
+        "0" | "0s" | "0ms" => Ok(Grace(Some(Duration::ZERO))),
+        _ => units::parse_span(text).map(|span| Grace(Some(span))),
+    }
+}
+
+/// The engine takes less, but then a segment may be too small for what a write may have to log
+/// beside itself with the longest keys that the server takes.
+fn parse_segment(text: &str) -> Result<u64> {
+    match units::parse_bytes(text)? {
+        bytes if bytes < 64 << 10 => Err(Error::invalid("a log file has at least 64KiB")),
+        bytes => Ok(bytes),
+    }
 }
 
 pub(super) fn parse_memory(text: &str) -> Result<Limit> {
@@ -218,12 +254,16 @@ mod tests {
             "interval",
             "--fsync-interval",
             "50ms",
+            "--halt-grace",
+            "1m",
+            "--segment-size",
+            "1MiB",
+            "--checkpoint-size",
+            "8MiB",
             "--max-memory",
             "64MiB",
             "-capacity",
             "100",
-            "--segment-size",
-            "512MiB",
             "--eviction",
             "lru",
         ])
@@ -236,20 +276,27 @@ mod tests {
         );
         assert_eq!(engine.fsync_interval, Duration::from_millis(50));
         assert_eq!((engine.max_bytes, engine.max_items), (Some(64 << 20), Some(100)));
-        assert_eq!((engine.segment_bytes, engine.checkpoint_bytes), (512 << 20, 512 << 20));
+        assert_eq!((engine.segment_bytes, engine.checkpoint_bytes), (1 << 20, 8 << 20));
+        let raised = settings(&["--segment-size", "512MiB"]).unwrap().engine;
+        assert_eq!((raised.segment_bytes, raised.checkpoint_bytes), (512 << 20, 512 << 20));
+        assert_eq!(given.halt_grace, Some(Duration::from_secs(60)));
+        assert_eq!(settings(&["--halt-grace", "0"]).unwrap().halt_grace, Some(Duration::ZERO));
+        assert_eq!(settings(&["--halt-grace", "none"]).unwrap().halt_grace, None);
         assert_eq!(settings(&["serve", "--max-memory", "none"]).unwrap().engine.max_bytes, None);
     }
 
     #[test]
     fn a_wrong_value_is_refused_and_says_what_is_right() {
-        let table: [(&[&str], &str); 9] = [
+        let table: [(&[&str], &str); 11] = [
             (&["--port", "70000"], "65535"),
             (&["--port", "x"], "65535"),
             (&["--fsync", "sometimes"], "always, interval, never"),
             (&["--fsync-interval", "2h"], "from 1 to 60000"),
+            (&["--halt-grace", "forever"], "100ms"),
+            (&["--segment-size", "32KiB"], "at least 64KiB"),
+            (&["--checkpoint-size", "1MiB"], "at least 67108864"),
             (&["--max-memory", "1KiB"], "at least 65536"),
             (&["--max-items", "0"], "at least 1"),
-            (&["--segment-size", "1KiB"], "from 16384 to 1073741824"),
             (&["--bind", "0.0.0.0"], "--insecure-no-auth"),
             (&["--prot", "1"], "--port"),
         ];

@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     args::{EvictionFlag, FsyncFlag, Limit, parse_count, parse_memory},
+    crash_explore,
     exit::Failed,
 };
 use crate::{
@@ -79,6 +80,10 @@ pub(super) struct CrashTestFlags {
     /// Who leaves when the cache is full [default: s3fifo]
     #[arg(long, value_enum)]
     eviction: Option<EvictionFlag>,
+    /// Only check the checker: plant known bugs between the engine and a simulated disk, and see
+    /// that each is found
+    #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
+    self_check: bool,
     /// Print the verdict as JSON
     #[arg(long)]
     json: bool,
@@ -86,6 +91,9 @@ pub(super) struct CrashTestFlags {
 
 pub(super) fn run(flags: CrashTestFlags) -> Result<ExitCode, Failed> {
     let json = flags.json;
+    if flags.self_check {
+        return crash_explore::self_check(json);
+    }
     flags.validate().map_err(Failed::usage)?;
     let options = flags.into_options()?;
     let bar = Bar::new(&options);

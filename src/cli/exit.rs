@@ -1,18 +1,28 @@
-//! Exit codes: 0 fine, 1 (tools) a torn tail and nothing else, 2 wrong usage or settings, 3 cannot listen, 5 refused (in use, foreign,
-//! full, not permitted), 6 damage found.
+//! Exit codes: 0 fine, 1 (tools) a torn tail and nothing else, 2 wrong usage or settings, 3 cannot
+//! listen, 5 refused (in use, foreign, full, not permitted), 6 damage found, 7 the log stopped: what
+//! was under way may have happened.
 
-use crate::node::error::{Code, Error};
+use crate::node::{
+    Fsync,
+    error::{Code, Error},
+};
 
 /// Why the program ends, and with which code.
 pub(super) struct Failed {
     error: Error,
     code: u8,
+    advice: Option<&'static str>,
 }
 
 impl Failed {
     /// The arguments are wrong, whatever the error says.
     pub(super) fn usage(error: Error) -> Self {
-        Failed { error, code: 2 }
+        Failed { error, code: 2, advice: None }
+    }
+
+    /// It served, and the disk failed under it: before it was told to stop, or in its last writes.
+    pub(super) fn halted(error: Error, fsync: Fsync) -> Self {
+        Failed { error, code: 7, advice: Some(after_a_halt(fsync)) }
     }
 
     pub(super) fn code(&self) -> u8 {
@@ -27,7 +37,7 @@ impl Failed {
             text = format!("{text}: {error}");
             cause = error.source();
         }
-        match advice(self.error.code()) {
+        match self.advice {
             Some(advice) => format!("{text}\n{advice}"),
             None => text,
         }
@@ -42,7 +52,8 @@ impl From<Error> for Failed {
             Code::CorruptRecord => 6,
             _ => 5,
         };
-        Failed { error, code }
+        let advice = advice(error.code());
+        Failed { error, code, advice }
     }
 }
 
@@ -57,5 +68,20 @@ fn advice(code: Code) -> Option<&'static str> {
             "nothing was changed; `wal verify` and `wal repair` of this program say more, keep a copy before any repair",
         ),
         _ => None,
+    }
+}
+
+/// What is known after a failed write or sync of the log, by the promise of the mode.
+fn after_a_halt(fsync: Fsync) -> &'static str {
+    match fsync {
+        Fsync::Always => {
+            "every acknowledged write is on the disk; a write without an answer may have happened or not\n\
+             check the disk and its cables, the system's log names them; then start again: it recovers by itself"
+        }
+        Fsync::Interval | Fsync::Never => {
+            "what was synced is on the disk; a write acknowledged since the last sync may be lost, a write without \
+             an answer may have happened or not\n\
+             check the disk and its cables, the system's log names them; then start again: it recovers by itself"
+        }
     }
 }

@@ -5,6 +5,10 @@
 //!
 //! SIGTERM and SIGINT stop it: no new connections, running requests finish, the log is synced and
 //! marked clean. A second signal exits at once, which costs nothing but the clean mark.
+//!
+//! A failed write or sync of the log stops it too, but not at once: reads of what is durable go on
+//! for a grace time, so that a fleet can move away. However a server with a stopped log ends, its
+//! exit code says so.
 
 use std::{
     io::{self, Write},
@@ -33,13 +37,21 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 pub(super) fn run(settings: ServerSettings) -> Result<(), Failed> {
     let listener = listen(&settings)?;
     let node = Arc::new(open(&settings)?);
+    let fsync = settings.engine.fsync;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|e| Error::new(Code::Io, format!("cannot start threads: {e}")))?;
-    Ok(runtime.block_on(serve(listener, node, settings))?)
+    runtime.block_on(async {
+        serve(listener, node.clone(), settings).await?;
+        // Whatever the last writes met, it is the disk, and not a refusal: it did serve.
+        node.close().await.map_err(|error| Failed::halted(error, fsync))
+    })?;
+    tracing::info!("stopped: everything is on the disk");
+    Ok(())
 }
 
+/// Serves until it is time to stop; what is running then has been answered or cut.
 async fn serve(listener: TcpListener, node: Arc<Node>, settings: ServerSettings) -> Result<()> {
     let failed = |e: io::Error| Error::new(Code::Io, format!("cannot start serving: {e}"));
     let mut signals = Signals::new().map_err(failed)?;
@@ -49,16 +61,17 @@ async fn serve(listener: TcpListener, node: Arc<Node>, settings: ServerSettings)
     io::stdout().write_all(startup::block(&node, address).as_bytes()).ok();
     io::stdout().flush().ok();
     let stop = async {
-        let name = signals.next().await;
-        tracing::info!("stopping: running requests finish, a second signal exits at once signal={name}");
+        let why = tokio::select! {
+            signal = signals.next() => signal,
+            _ = node.halted(settings.halt_grace) => "the log has stopped",
+        };
+        tracing::info!("stopping: running requests finish, a second signal exits at once because={why}");
         tokio::spawn(async move {
             signals.next().await;
             std::process::exit(130);
         });
     };
-    http::serve(listener, node.clone(), settings.http, stop).await;
-    node.close().await?;
-    tracing::info!("stopped: everything is on the disk");
+    http::serve(listener, node.clone(), settings.http.clone(), stop).await;
     Ok(())
 }
 

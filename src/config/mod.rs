@@ -25,6 +25,9 @@ pub struct ServerSettings {
     /// Allows an address that other machines reach, although nobody is asked for a key.
     /// Default no.
     pub insecure_no_auth: bool,
+    /// How long reads go on after the log has stopped; then the process ends. `None`: until it is
+    /// told to stop. Default 5 s.
+    pub halt_grace: Option<Duration>,
     /// Deadlines and limits of HTTP.
     pub http: HttpSettings,
     /// The engine's own settings.
@@ -75,6 +78,7 @@ impl Default for ServerSettings {
         ServerSettings {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             insecure_no_auth: false,
+            halt_grace: Some(Duration::from_secs(5)),
             http: HttpSettings::default(),
             engine: Settings::new(name::DATA_DIR),
         }

@@ -258,6 +258,23 @@ impl Node {
         Health { condition, checks }
     }
 
+    /// Resolves when the log has stopped for good and `grace`, in which reads of durable entries
+    /// went on, is over; tells the cause. Never without a stop, and never with `None`.
+    pub async fn halted(&self, grace: Option<Duration>) -> Error {
+        let cause = self.engine.halted().await;
+        match grace {
+            Some(grace) => {
+                tracing::error!(?grace, "reads of what is durable go on for a while, then it ends");
+                tokio::time::sleep(grace).await;
+            }
+            None => {
+                tracing::error!("reads of what is durable go on until it is told to stop");
+                std::future::pending().await
+            }
+        }
+        Error::from_commit(cause)
+    }
+
     /// Says in [`Node::health`] that it is about to stop.
     pub fn announce_shutdown(&self) {
         self.closing.store(true, Ordering::Relaxed);

@@ -281,7 +281,7 @@ fn a_taken_port_ends_with_3_before_any_data_is_opened() {
 fn help_names_every_exit_code() {
     let mut help = Process::run(&["--help"]);
     assert_eq!(help.wait().code(), Some(0));
-    for word in ["--data-dir", "--fsync", "Exit codes", "0 ", "2 ", "3 ", "5 ", "6 "] {
+    for word in ["--data-dir", "--fsync", "Exit codes", "0 ", "2 ", "3 ", "5 ", "6 ", "7 "] {
         assert!(help.output().contains(word), "{word:?} is not in: {}", help.output());
     }
 }

@@ -68,7 +68,7 @@ fn survives_a_full_disk(fsync: &str) {
     for reply in refused {
         assert_eq!(reply.status, 507);
         assert_eq!(reply.header("content-type"), Some("application/problem+json"));
-        let body = String::from_utf8(reply.body.into()).unwrap();
+        let body = String::from_utf8(reply.body).unwrap();
         assert!(body.contains("storage-full") && body.contains("disk is full"), "{body}");
     }
     holds(&workers, &server, "full");

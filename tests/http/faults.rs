@@ -7,8 +7,10 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
+use emberkeep::node::error::Code;
 use emberkeep_storage::{
     Components,
     vfs::{DirEntry, DirLock, File, Mapped, OpenMode, Vfs},
@@ -107,7 +109,7 @@ impl File for FailingFile {
     }
 }
 
-fn server() -> (Server, Arc<Switches>) {
+fn server(halt_grace: Option<Duration>) -> (Server, Arc<Switches>) {
     let switches = Arc::new(Switches::default());
     let given = switches.clone();
     let components = move || {
@@ -115,12 +117,13 @@ fn server() -> (Server, Arc<Switches>) {
         components.vfs = Arc::new(Failing { disk: components.vfs, switches: given });
         components
     };
-    (Server::on(tempfile::tempdir().unwrap(), components, |_| ()), switches)
+    let server = Server::on(tempfile::tempdir().unwrap(), components, |s| s.halt_grace = halt_grace);
+    (server, switches)
 }
 
 #[test]
 fn a_failed_sync_acknowledges_nothing_and_stops_all_writes() {
-    let (mut server, switches) = server();
+    let (mut server, switches) = server(None);
     server.put("/v1/keys/old", b"durable").is(201);
     switches.sync_fails.store(true, Ordering::SeqCst);
     // In the log when the sync failed: it may come back with the next start.
@@ -137,8 +140,19 @@ fn a_failed_sync_acknowledges_nothing_and_stops_all_writes() {
 }
 
 #[test]
+fn a_server_whose_log_has_stopped_ends_after_the_grace_time_and_says_why() {
+    let (server, switches) = server(Some(Duration::ZERO));
+    server.put("/v1/keys/old", b"durable").is(201);
+    switches.sync_fails.store(true, Ordering::SeqCst);
+    server.put("/v1/keys/k", b"v").is_error(504, "outcome-unknown");
+    let error = server.ends_by_itself().unwrap_err();
+    assert_eq!(error.code(), Code::WalWriteFailed);
+    assert!(error.detail().contains("cannot sync the log file=00000000000000000001.wal"), "{error}");
+}
+
+#[test]
 fn a_save_that_finds_the_disk_full_leaves_the_old_file() {
-    let (server, switches) = server();
+    let (server, switches) = server(None);
     server.put("/v1/keys/a", b"1").is(201);
     server.get("/save").is(200);
     switches.exports_full.store(true, Ordering::SeqCst);

@@ -69,7 +69,12 @@ impl Server {
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                 ready.send(listener.local_addr().unwrap()).unwrap();
-                let stop = async { stopped.await.unwrap_or_default() };
+                let stop = async {
+                    tokio::select! {
+                        asked = stopped => asked.unwrap_or_default(),
+                        _ = node.halted(settings.halt_grace) => {}
+                    }
+                };
                 http::serve(listener, node.clone(), settings.http, stop).await;
                 node.close().await
             })
@@ -83,6 +88,14 @@ impl Server {
         if let Some(stop) = self.stop.take() {
             stop.send(()).unwrap();
         }
+    }
+
+    /// Waits for it to end by itself; what its last sync met.
+    pub fn ends_by_itself(mut self) -> Result<(), Error> {
+        let ended = self.thread.take().expect("it runs").join().expect("the server stops without a panic");
+        // Nobody is left to be asked.
+        self.stop = None;
+        ended
     }
 
     /// Its disk is broken: the last sync is not expected to work.

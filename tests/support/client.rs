@@ -3,7 +3,6 @@
 use std::{io, net::SocketAddr};
 
 use emberkeep::tool::crash_test::client;
-pub use emberkeep::tool::crash_test::client::Reply;
 use tokio::runtime::{Builder, Runtime};
 
 /// One keep-alive connection. Whatever goes wrong with it is an error, not a panic.
@@ -11,6 +10,19 @@ pub struct Client {
     client: client::Client,
     // Dropped after the client, whose connection it drives.
     runtime: Runtime,
+}
+
+/// An answer, whole.
+pub struct Reply {
+    pub status: u16,
+    pub body: Vec<u8>,
+    answer: client::Reply,
+}
+
+impl Reply {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.answer.header(name)
+    }
 }
 
 impl Client {
@@ -31,6 +43,7 @@ impl Client {
     ) -> io::Result<Reply> {
         let method = method.parse().map_err(io::Error::other)?;
         let reply = self.client.request(method, target, headers, body.to_vec());
-        self.runtime.block_on(reply).map_err(io::Error::other)
+        let answer = self.runtime.block_on(reply).map_err(io::Error::other)?;
+        Ok(Reply { status: answer.status, body: answer.body.to_vec(), answer })
     }
 }

@@ -1,6 +1,10 @@
 //! The binary under test as a process; whatever the system refuses fails the test.
 
-use std::{net::SocketAddr, path::Path, process::ExitStatus};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::{Command, ExitStatus},
+};
 
 use emberkeep::tool::crash_test::{
     client::{Client, Reply},
@@ -22,9 +26,25 @@ impl Process {
         Process(Server::start(binary(), arguments).expect("the binary starts"))
     }
 
+    /// Starts the server by this command, such as a tracer that runs it, and does not wait.
+    pub fn start(command: &mut Command) -> Process {
+        Process(Server::spawn(command).expect("the command starts"))
+    }
+
+    /// Its number in the system.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Waits until it serves, and tells where.
     pub fn address(&mut self) -> Result<SocketAddr, String> {
         self.0.address()
+    }
+
+    /// Waits until it serves or has ended; where it serves, if it does.
+    pub fn address_or_end(&mut self) -> Option<SocketAddr> {
+        // Its silence ends with its output.
+        self.0.address().ok()
     }
 
     /// One request on a connection of its own.

@@ -130,7 +130,7 @@ fn run(arguments: &[&str]) -> Said {
 fn request(server: &mut Process, method: &str, target: &str, body: &[u8]) -> (u16, Vec<u8>) {
     let mut client = Client::connect(server.address().unwrap()).unwrap();
     let reply = client.request(method, target, &[], body).unwrap();
-    (reply.status, reply.body.into())
+    (reply.status, reply.body)
 }
 
 /// Names and bytes of everything in a directory.

@@ -39,8 +39,15 @@ impl Server {
         program: &Path,
         arguments: impl IntoIterator<Item = A>,
     ) -> io::Result<Server> {
-        let mut child = Command::new(program)
-            .args(arguments)
+        Server::spawn(Command::new(program).args(arguments))
+    }
+
+    /// Starts the server by this command, such as a tracer that runs it, and does not wait.
+    ///
+    /// # Errors
+    /// The system's, if it cannot be started.
+    pub fn spawn(command: &mut Command) -> io::Result<Server> {
+        let mut child = command
             .env_remove(name::ENV_LOG)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -53,6 +60,11 @@ impl Server {
             read(child.stderr.take().expect("piped"), output.clone(), None),
         ];
         Ok(Server { child, listening, address: None, output, readers })
+    }
+
+    /// Its number in the system.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits until it serves, and tells where.

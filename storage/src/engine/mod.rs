@@ -53,6 +53,7 @@ use crate::{
     clock::{Clock, SystemClock, Timeline, UnixMillis},
     error::{Error, ErrorKind, Result},
     format::op::Key,
+    halt::Halted,
     index::Index,
     lsn::Lsn,
     manifest::ManifestStore,
@@ -214,6 +215,13 @@ impl Engine {
     /// snapshot is thrown away, the old one and the log stay. `Halted`, `Closed`.
     pub fn checkpoint(&self) -> Result<CheckpointReport> {
         self.core.checkpoint()
+    }
+
+    /// Resolves with the cause when the log stops for good: a write or a sync of it has failed.
+    /// From then on writes are refused and what was durable can still be read; only opening the
+    /// directory again brings writes back.
+    pub fn halted(&self) -> Halted {
+        self.core.wal.halt().raised()
     }
 
     /// Numbers about the engine, each read by itself.

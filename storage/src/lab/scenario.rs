@@ -44,7 +44,7 @@ impl Scenario {
     /// The `n`-th of the scenarios that belong to a seed: modes and sizes take turns.
     pub fn nth(seed: u64, n: u64) -> Scenario {
         let fsync = [Fsync::Always, Fsync::Interval, Fsync::Never, Fsync::Always][(n % 4) as usize];
-        let size = if n / 4 % 3 == 0 { Size::Large } else { Size::Small };
+        let size = if (n / 4).is_multiple_of(3) { Size::Large } else { Size::Small };
         Scenario::new(fsync, size, seed.wrapping_add(n))
     }
 

@@ -119,7 +119,8 @@ impl Wal {
     /// Continues the log behind `tail` in a new segment: see [`resume`](Self::resume).
     ///
     /// # Errors
-    /// `Full` or `Io` if no segment can be prepared; `Halted` if it cannot be written.
+    /// `Full` or `Io` if no segment can be prepared or the first one cannot be written: nobody was
+    /// served yet, so no outcome is unknown.
     pub fn start(config: Config, tail: Tail, first_index: u64, term: u32, node_id: [u8; 16]) -> Result<Wal> {
         Wal::resume(config, tail, None, first_index, term, node_id)
     }
@@ -153,7 +154,8 @@ impl Wal {
         let staging = Staging::new(&config, tail, active.as_ref(), term, preparer.ready());
         let committer = Mutex::new(Committer::new(config.clone(), shared.clone()));
         let wal = Wal { config, staging, committer, preparer, shared };
-        wal.begin_term(tail, first_index, node_id)?;
+        let begun = wal.begin_term(tail, first_index, node_id);
+        begun.map_err(|e| wal.halt().cause().cloned().unwrap_or(e))?;
         Ok(wal)
     }
 
