@@ -180,6 +180,14 @@ fn relies_on(call: &Call, name: &str) -> bool {
         let frame = call.is(&WRITES) && call.file() == Some(name) && call.last_number() >= Some(4096);
         return frame || is_ready(call);
     }
+    if name.ends_with(".used") {
+        // What lies under the name of a spare is taken for zeros.
+        return call.is(&WRITES) && call.file() == Some(name);
+    }
+    if name.ends_with(".spare") {
+        // If the name is lost, it is made ready once more.
+        return false;
+    }
     if parent(name).ends_with("/snap") {
         return call.is(&WRITES) && call.file().is_some_and(|file| file.contains("/MANIFEST-"));
     }

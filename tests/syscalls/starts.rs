@@ -136,7 +136,11 @@ fn any_step_of_a_start_after_a_kill_may_fail() {
     for call in ["openat", "pwrite64"] {
         each(Some(&before), call, ["EIO", "ENOSPC"], 3);
     }
-    for call in ["fdatasync", "fsync", "rename", "pread64", "ftruncate"] {
+    for call in ["fdatasync", "fsync", "rename", "pread64"] {
         each(Some(&before), call, ["EIO", "EIO"], 1);
+    }
+    // EINVAL: a file system that cannot exchange two names.
+    for error in ["EIO", "EINVAL"] {
+        each(Some(&before), "renameat2", [error, error], 1);
     }
 }
