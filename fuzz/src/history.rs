@@ -395,6 +395,7 @@ impl World {
         let now = self.now();
         let mut state = self.state_at(u64::MAX);
         state.retain(|_, value| value.is_live(now));
+        let appended = self.engine().stats().appended.0;
         let Some(commit) = self.ask(|e| e.batch(&ops, level)) else { return Ok(()) };
         let lsn = commit.lsn().0;
         let outcome = self.outcome(commit, true, lsn);
@@ -411,12 +412,15 @@ impl World {
         if outcomes.is_empty() && self.is_unsure(steps.iter().map(|step| step.0), lsn) {
             return Ok(());
         }
-        if self.evicts() {
+        // A batch that undid itself has no frame: its answer rests on an older one.
+        if self.evicts() && lsn > appended {
             // What its steps met only the engine knows; so look.
             let gone = |outcome: &ActionOutcome| *outcome == ActionOutcome::Delete(DeleteOutcome::Deleted);
             let deleted =
                 steps.iter().zip(&outcomes).filter(|(_, outcome)| gone(outcome)).map(|(step, _)| step.0);
             self.adopt(steps.iter().map(|step| step.0), &deleted.collect::<Vec<_>>(), lsn);
+        }
+        if self.evicts() {
             return Ok(());
         }
         let Some((changes, expected)) = expected else {
