@@ -82,7 +82,8 @@ pub struct Settings {
     /// Longest value in bytes. Default 16 MiB; at most 512 MiB.
     pub max_value_bytes: usize,
     /// Size of a log file. One is in use and three are kept prepared, so this is real disk space.
-    /// Default 64 MiB; 16 KiB to 1 GiB.
+    /// Default 64 MiB; 16 KiB to 1 GiB, and at least 16 times the longest key: beside a write there
+    /// must be room for the removals that it may cause.
     pub segment_bytes: u64,
     /// Log bytes that may wait for the disk; above, writes are refused as overloaded.
     /// Default 16 MiB; at least 4 KiB.
@@ -128,7 +129,8 @@ impl Settings {
         within("max_items", self.max_items.unwrap_or(u64::MAX), 1, u64::MAX)?;
         within("max_key_bytes", self.max_key_bytes as u64, 1, KEY_LEN_MAX as u64)?;
         within("max_value_bytes", self.max_value_bytes as u64, 1, VALUE_LEN_MAX as u64)?;
-        within("segment_bytes", self.segment_bytes, 16 << 10, SEGMENT_LEN_MAX)?;
+        let segment_min = (16 << 10).max(16 * self.max_key_bytes as u64);
+        within("segment_bytes", self.segment_bytes, segment_min, SEGMENT_LEN_MAX)?;
         within("staging_bytes", self.staging_bytes, 4 << 10, STAGING_LEN_MAX)?;
         within("checkpoint_bytes", self.checkpoint_bytes, self.segment_bytes, u64::MAX)?;
         within("checkpoint_bytes_per_sec", self.checkpoint_bytes_per_sec, 1 << 20, u64::MAX)?;
@@ -164,6 +166,8 @@ mod tests {
         let settings = Settings { segment_bytes: 1, ..Settings::new("x") };
         let error = settings.validate().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
-        assert_eq!(error.to_string(), "segment_bytes must be from 16384 to 1073741824, got=1");
+        assert_eq!(error.to_string(), "segment_bytes must be from 65536 to 1073741824, got=1");
+        let long_keys = Settings { max_key_bytes: 16 << 10, segment_bytes: 128 << 10, ..Settings::new("x") };
+        assert!(long_keys.validate().unwrap_err().to_string().contains("from 262144"));
     }
 }

@@ -13,7 +13,8 @@ use std::{
 use emberkeep::node::error::Code;
 use emberkeep_storage::{
     Components,
-    vfs::{DirEntry, DirLock, File, Mapped, OpenMode, Vfs},
+    sim::around::{Around, wrap},
+    vfs::File,
 };
 
 use super::fixture::Server;
@@ -29,83 +30,28 @@ struct Switches {
 
 /// The real disk, until a switch is thrown.
 #[derive(Debug)]
-struct Failing {
-    disk: Arc<dyn Vfs>,
-    switches: Arc<Switches>,
-}
+struct Failing(Arc<Switches>);
 
-#[derive(Debug)]
-struct FailingFile {
-    file: Arc<dyn File>,
-    is_export: bool,
-    switches: Arc<Switches>,
-}
-
-impl Vfs for Failing {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+impl Around for Failing {
+    fn write_at(
+        &self,
+        path: &Path,
+        inner: &dyn File,
+        offset: u64,
+        bufs: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
         let is_export = path.parent().is_some_and(|dir| dir.ends_with("exports"));
-        let file = self.disk.open(path, mode)?;
-        Ok(Arc::new(FailingFile { file, is_export, switches: self.switches.clone() }))
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
-        self.disk.exchange(one, other)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove_file(path)
-    }
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove_dir(path)
-    }
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk.create_dir(path)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        self.disk.list(dir)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.disk.sync_dir(dir)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
-        self.disk.lock(path)
-    }
-    fn free_space(&self, path: &Path) -> io::Result<u64> {
-        self.disk.free_space(path)
-    }
-}
-
-impl File for FailingFile {
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        self.file.read_at(offset, buf)
-    }
-    fn write_at(&self, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        if self.is_export && self.switches.exports_full.load(Ordering::SeqCst) {
+        if is_export && self.0.exports_full.load(Ordering::SeqCst) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        self.file.write_at(offset, bufs)
+        inner.write_at(offset, bufs)
     }
-    fn sync_data(&self) -> io::Result<()> {
-        if self.switches.sync_fails.load(Ordering::SeqCst) {
+
+    fn sync_data(&self, _: &Path, inner: &dyn File) -> io::Result<()> {
+        if self.0.sync_fails.load(Ordering::SeqCst) {
             return Err(io::Error::other("the disk has failed"));
         }
-        self.file.sync_data()
-    }
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        self.file.allocate(len)
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-    fn map(&self) -> io::Result<Mapped> {
-        self.file.map()
-    }
-    fn drop_cache(&self) -> io::Result<()> {
-        self.file.drop_cache()
+        inner.sync_data()
     }
 }
 
@@ -114,7 +60,7 @@ fn server(halt_grace: Option<Duration>) -> (Server, Arc<Switches>) {
     let given = switches.clone();
     let components = move || {
         let mut components = Components::os().unwrap();
-        components.vfs = Arc::new(Failing { disk: components.vfs, switches: given });
+        components.vfs = wrap(components.vfs, Failing(given));
         components
     };
     let server = Server::on(tempfile::tempdir().unwrap(), components, |s| s.halt_grace = halt_grace);

@@ -91,7 +91,14 @@ impl Scenario {
             Size::Small => 6 + generator.below(10),
             Size::Large => 200 + generator.below(80),
         };
-        let mut steps: Vec<Step> = (0..count).map(|_| generator.step()).collect();
+        let mut steps = Vec::new();
+        for _ in 0..count {
+            // The window that `interval` promises needs time to pass between its writes.
+            if self.fsync == Fsync::Interval && generator.below(3) == 0 {
+                steps.push(Step::Pass(self.settings().fsync_interval, 0));
+            }
+            steps.push(generator.step());
+        }
         // One snapshot at least, in the middle of whatever goes on.
         let at = generator.below(count) as usize;
         steps.insert(at, Step::Checkpoint);

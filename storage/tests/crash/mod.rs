@@ -43,8 +43,10 @@ fn explored(scenarios: impl Iterator<Item = Scenario>, at_least: u64) {
     assert!(sum.torn > 0 && sum.snapshots > 0 && sum.deep > 0, "{sum:?}");
 }
 
+/// Without those that try thousands of images at a point.
 fn small(fsync: Fsync, seeds: std::ops::Range<u64>) -> impl Iterator<Item = Scenario> {
-    seeds.map(move |seed| Scenario::new(fsync, Size::Small, seed))
+    let quick = seeds.filter(|seed| !seed.is_multiple_of(8));
+    quick.map(move |seed| Scenario::new(fsync, Size::Small, seed))
 }
 
 #[test]
@@ -54,7 +56,7 @@ fn every_image_of_small_runs_in_always_mode_keeps_what_was_acknowledged_or_obser
 
 #[test]
 fn every_image_of_small_runs_in_interval_mode_is_a_prefix_within_the_window() {
-    explored(small(Fsync::Interval, 1..8), 5_000);
+    explored(small(Fsync::Interval, 1..16), 5_000);
 }
 
 #[test]
@@ -82,8 +84,8 @@ fn every_planted_bug_is_found() {
 /// A failure of many steps comes out as one of few.
 #[test]
 fn a_failure_is_made_short() {
-    let bug = Planted::PruneBeforePublish;
-    let (_, failure) = find(bug, 1, 100).expect("some runs prune");
+    let bug = Planted::PublishUnsyncedSnapshot;
+    let (_, failure) = find(bug, 1, 100).expect("every run takes a snapshot");
     let short = shrink(failure.clone(), Some(bug));
     assert!(short.scenario.steps().len() <= 3, "{}", describe(&short.scenario));
     assert!(short.cut.is_some());

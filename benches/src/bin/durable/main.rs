@@ -31,7 +31,7 @@ use emberkeep_storage::{
     vfs::{Vfs, os::OsVfs},
 };
 
-use crate::{floor::Floor, slow_sync::SlowSync, waiters::Outcome};
+use crate::{floor::Floor, slow_sync::slowed, waiters::Outcome};
 
 /// The first groups are small, and the engine does not know the disk yet.
 const WARM_UP: Duration = Duration::from_millis(300);
@@ -90,7 +90,7 @@ fn main() {
 impl Options {
     fn row(&self, sync: Sync, waiters: usize) -> Row {
         let (base, vfs): (&Path, Arc<dyn Vfs>) = match sync {
-            Sync::Slowed(span) => (&self.memory, Arc::new(SlowSync(span))),
+            Sync::Slowed(span) => (&self.memory, slowed(span)),
             Sync::Disk => (&self.dir, Arc::new(OsVfs)),
         };
         let (mut runs, mut floors) = (Vec::<Run>::new(), Vec::<Floor>::new());
