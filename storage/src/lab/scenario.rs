@@ -97,7 +97,15 @@ impl Scenario {
             if self.fsync == Fsync::Interval && generator.below(3) == 0 {
                 steps.push(Step::Pass(self.settings().fsync_interval, 0));
             }
-            steps.push(generator.step());
+            let step = generator.step();
+            let unanswered = if let Step::Put { key, wait: false, .. } = step { Some(key) } else { None };
+            steps.push(step);
+            // Somebody looks at what nobody has been told yet.
+            if let Some(key) = unanswered
+                && generator.below(2) == 0
+            {
+                steps.push(Step::Get(key));
+            }
         }
         // One snapshot at least, in the middle of whatever goes on.
         let at = generator.below(count) as usize;
