@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     error::{Error, Result},
-    sync::{AtomicBool, Mutex, MutexGuard, Ordering},
+    sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering},
 };
 
 /// Whether the log has stopped for good in this process, and why. Cheap to clone and to ask.
@@ -30,12 +30,19 @@ struct State {
     /// Set after the cause. An atomic of its own, so that the concurrency tests see it.
     stopped: AtomicBool,
     cause: OnceLock<Error>,
-    watching: Mutex<Vec<Waker>>,
+    /// By the number of who waits: the wakers of one task cannot be told apart.
+    watching: Mutex<Vec<(u64, Waker)>>,
+    waited: AtomicU64,
 }
 
 impl Default for State {
     fn default() -> State {
-        State { stopped: AtomicBool::new(false), cause: OnceLock::new(), watching: Mutex::new(Vec::new()) }
+        State {
+            stopped: AtomicBool::new(false),
+            cause: OnceLock::new(),
+            watching: Mutex::new(Vec::new()),
+            waited: AtomicU64::new(0),
+        }
     }
 }
 
@@ -50,17 +57,17 @@ impl Halt {
         self.state.stopped.store(true, Ordering::SeqCst);
         let watching = std::mem::take(&mut *self.watching());
         // Outside the lock: a waker may run anything.
-        watching.into_iter().for_each(Waker::wake);
+        watching.into_iter().for_each(|(_, waker)| waker.wake());
         Error::halted(first)
     }
 
     /// Resolves with the first cause when the log stops for good; at once if it has. An engine that
     /// is closed in order never stops in this sense.
     pub fn raised(&self) -> Halted {
-        Halted { halt: self.clone(), left: None }
+        Halted { halt: self.clone(), number: self.state.waited.fetch_add(1, Ordering::Relaxed) }
     }
 
-    fn watching(&self) -> MutexGuard<'_, Vec<Waker>> {
+    fn watching(&self) -> MutexGuard<'_, Vec<(u64, Waker)>> {
         self.state.watching.lock().expect("nothing panics under this lock")
     }
 
@@ -83,17 +90,19 @@ impl Halt {
 #[must_use = "this is how one waits for the log to stop"]
 pub struct Halted {
     halt: Halt,
-    left: Option<Waker>,
+    number: u64,
 }
 
 impl Future for Halted {
     type Output = Error;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Error> {
-        if !self.left.as_ref().is_some_and(|left| left.will_wake(cx.waker())) {
-            self.halt.watching().push(cx.waker().clone());
-            self.left = Some(cx.waker().clone());
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Error> {
+        let mut watching = self.halt.watching();
+        match watching.iter_mut().find(|(number, _)| *number == self.number) {
+            Some((_, waker)) => waker.clone_from(cx.waker()),
+            None => watching.push((self.number, cx.waker().clone())),
         }
+        drop(watching);
         // Asked last: a halt before this line is seen here, a later one finds the waker.
         self.halt.cause().map_or(Poll::Pending, |cause| Poll::Ready(cause.clone()))
     }
@@ -101,9 +110,7 @@ impl Future for Halted {
 
 impl Drop for Halted {
     fn drop(&mut self) {
-        if let Some(left) = &self.left {
-            self.halt.watching().retain(|waker| !waker.will_wake(left));
-        }
+        self.halt.watching().retain(|(number, _)| *number != self.number);
     }
 }
 
@@ -151,10 +158,27 @@ mod tests {
     #[test]
     fn who_no_longer_waits_leaves_nothing_behind() {
         let halt = Halt::default();
-        let waker = Waker::from(Arc::new(Count::default()));
         let mut halted = halt.raised();
-        assert!(Pin::new(&mut halted).poll(&mut Context::from_waker(&waker)).is_pending());
+        // A future may be polled by another task each time.
+        for waker in [Waker::from(Arc::new(Count::default())), Waker::from(Arc::new(Count::default()))] {
+            assert!(Pin::new(&mut halted).poll(&mut Context::from_waker(&waker)).is_pending());
+        }
         drop(halted);
         assert!(halt.watching().is_empty());
+    }
+
+    /// The one that went away took the waker of the other along, and the halt woke nobody.
+    #[test]
+    fn of_two_that_wait_in_one_task_the_one_that_stays_is_woken() {
+        let halt = Halt::default();
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(count.clone());
+        let [mut stays, mut goes] = [halt.raised(), halt.raised()];
+        for halted in [&mut stays, &mut goes] {
+            assert!(Pin::new(halted).poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        drop(goes);
+        halt.raise(cause("first"));
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
     }
 }

@@ -1,7 +1,10 @@
 //! What fuzzing and the decision table have found. Each test is one defect, named after what must
 //! hold; its head says what happened instead.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use emberkeep_storage::{
     Action, BatchOp, BatchOutcome, Condition, ErrorKind, Expiry, Fsync, Key, UnixMillis, Write,
@@ -12,6 +15,7 @@ use emberkeep_storage::{
         payload::TermStart,
         segment::{SEGMENT_HEADER_LEN, SegmentHeader},
     },
+    offline::repair::{Assessment, Exclusive},
     sim::faults::{Call, Effect, Errno, Fault},
     wal::scan::{Chain, Scan},
 };
@@ -249,4 +253,56 @@ fn a_header_that_was_misread_is_not_written_back() {
         let lab = Lab { disk: lab.disk.after_kill(), clock: lab.clock, settings: lab.settings };
         assert_eq!(lab.open().unwrap().stats().items, 20, "n={n}");
     }
+}
+
+/// A copy of a torn tail that did not fit stayed behind, cut short: nothing said that it was a part,
+/// and on a disk that was nearly full it took the last free bytes for good.
+#[test]
+fn a_copy_of_the_torn_tail_that_does_not_fit_is_not_left_in_part() {
+    let lab = killed(1);
+    let segment = segments(&lab).pop().unwrap();
+    let mut bytes = lab.disk.read_file(&segment).unwrap();
+    let (_, _, end) = scanned(&bytes);
+    let torn = bytes.len() - end;
+    bytes[end..].fill(0xee);
+    lab.disk.write_file(&segment, &bytes);
+    let used: u64 = lab.disk.tree().into_iter().map(|(_, len)| len).sum();
+    lab.disk.set_capacity(Some(used + torn as u64 / 2));
+    let engine = lab.open().unwrap();
+    assert_eq!((engine.recovery().torn_bytes, &engine.recovery().lost_copy), (torn as u64, &None));
+    assert_eq!(lab.files("lost"), []);
+}
+
+/// The empty segment that a repair leaves names no run, and runs go on in it: what they write is
+/// vouched for as everywhere.
+#[test]
+fn what_is_written_into_the_fence_of_a_repair_is_proven_by_its_marks() {
+    let lab = killed(3);
+    let path = &segments(&lab)[1];
+    lab.disk.flip_bit(path, SEGMENT_HEADER_LEN as u64 + 4000, 0);
+    let vfs = Arc::new(lab.disk.clone());
+    let exclusive = Exclusive::open(vfs, Path::new(DIR), true).unwrap();
+    let Assessment::Damaged(plan) = exclusive.assess(&|_, _| {}).unwrap() else { panic!("it is damaged") };
+    exclusive.repair(&plan, lab.clock_wall()).unwrap();
+    drop(exclusive);
+    let fence = segments(&lab).pop().unwrap();
+    let mut disk = lab.disk.clone();
+    for run in 0..3 {
+        let lab = Lab { disk, clock: lab.clock.clone(), settings: lab.settings.clone() };
+        let engine = lab.open().unwrap();
+        for i in 0..run {
+            assert!(engine.get(format!("run-{i}").as_str()).wait().unwrap().is_some());
+        }
+        engine.put(format!("run-{run}").as_str(), Write::new(b"v")).unwrap().wait().unwrap();
+        engine.idle().unwrap();
+        disk = lab.disk.after_kill();
+        drop(engine);
+    }
+    let lab = Lab { disk, clock: lab.clock.clone(), settings: lab.settings.clone() };
+    assert_eq!(segments(&lab).pop().unwrap(), fence);
+    let bytes = lab.disk.read_file(&fence).unwrap();
+    let (_, _, end) = scanned(&bytes);
+    // Everything but the last Mark is vouched for.
+    lab.disk.flip_bit(&fence, end as u64 - 200, 0);
+    assert_eq!(lab.open().unwrap_err().kind(), ErrorKind::Corrupt);
 }

@@ -5,7 +5,7 @@
 //!    8 u16  format version     10 u16 zero    12 u32 feature bits (zero)
 //!   16 [16] data set id
 //!   32 u64  salt
-//!   40 [16] run id              of the run whose frames and Marks are in here
+//!   40 [16] run id              of the run that began it; all Marks in here carry it
 //!   56 u64  first index         of the first replicated frame; the file name
 //!   64 u32  prev                header_crc of the replicated frame before it, 0 for none
 //!   68 u32  previous term     of that frame, 0 for none

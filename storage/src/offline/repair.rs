@@ -194,7 +194,7 @@ impl Exclusive {
         let header = SegmentHeader {
             dataset_id: manifest.dataset_id,
             salt: Salt(manifest.salt),
-            // No frame will ever stand in it, so no run is named.
+            // No run has begun it. The next start goes on in it, and its Marks carry this id, too.
             run_id: [0; 16],
             first_index: plan.fence,
             prev_crc: plan.prefix.chain.crc,

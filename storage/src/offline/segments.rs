@@ -16,12 +16,8 @@ use crate::{
         Directory,
         walk::{self, Read},
     },
-    wal::recover::Segment,
+    wal::{recover::Segment, staging::SPARES_SET_ASIDE},
 };
-
-/// So many prepared files are kept for emergencies: one for deletes on a full disk, one for
-/// recovery.
-const SET_ASIDE: usize = 2;
 
 /// What a file of the log is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,10 +108,8 @@ fn last_lsn(
     segment: &Segment,
     next: Option<&Result<Segment, String>>,
 ) -> Result<(Option<u64>, Option<String>)> {
-    match next {
-        Some(Ok(next)) => return Ok((Some(next.header.prev_index), None)),
-        Some(Err(_)) => {}
-        None => {}
+    if let Some(Ok(next)) = next {
+        return Ok((Some(next.header.prev_index), None));
     }
     let (read, _) = walk::one(segment, segment.header.first_index, &mut |_| ControlFlow::Continue(()))?;
     let Read { bad, end, unread, last_lsn, .. } = read;
@@ -132,7 +126,7 @@ fn prepared(directory: &Directory) -> Result<Vec<LogFile>> {
         .map_err(|e| Error::io(format!("cannot list the log dir={}", dir.display()), e))?;
     let mut spares: Vec<_> = entries.into_iter().filter(|e| file_name::is_spare(&e.name)).collect();
     spares.sort_by(|a, b| a.name.cmp(&b.name));
-    let aside = spares.len().saturating_sub(SET_ASIDE);
+    let aside = spares.len().saturating_sub(SPARES_SET_ASIDE);
     let file = |(at, entry): (usize, crate::vfs::DirEntry)| LogFile {
         state: if at < aside { State::Spare } else { State::SetAside },
         name: entry.name,

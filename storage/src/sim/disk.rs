@@ -10,7 +10,7 @@
 //! Paths are taken from `/`, relative ones too. `..` is refused.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -226,12 +226,16 @@ impl SimDisk {
     }
 
     /// The newest content of every file that ever had a name ending in `name_suffix` (removed and
-    /// replaced ones too), under the last such path, in order of creation.
+    /// replaced ones too), under the last such path, in order of creation. A file that has given
+    /// its name to another one, and then got a third name, is left out: its content may be anything.
     pub fn all_contents_ever(&self, name_suffix: &str) -> Vec<(PathBuf, Arc<Vec<u8>>)> {
         let ends = |path: &&PathBuf| path.to_string_lossy().ends_with(name_suffix);
         let state = self.state();
+        let ended_as: HashSet<&PathBuf> = state.files.values().filter_map(|file| file.paths.last()).collect();
         let named = |file: &Inode| {
-            file.paths.iter().rev().find(ends).map(|path| (path.clone(), file.content.clone()))
+            let path = file.paths.iter().rev().find(ends)?;
+            let its_own = file.paths.last() == Some(path) || !ended_as.contains(path);
+            its_own.then(|| (path.clone(), file.content.clone()))
         };
         state.files.values().filter_map(named).collect()
     }

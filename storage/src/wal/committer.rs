@@ -173,7 +173,7 @@ impl Committer {
         }
         let (file, durable_to) = {
             let s = self.shared.on_disk.lock();
-            (s.file.clone().expect("the first part begins a segment"), s.durable_to)
+            (s.file.clone().expect("the first part begins a segment or goes on in one"), s.durable_to)
         };
         let mark = staging.mark_frame(part.mark, part.at.segment, durable_to);
         part.bytes[..mark.len()].copy_from_slice(&mark);

@@ -116,11 +116,10 @@ impl Shared {
 }
 
 impl Wal {
-    /// Continues the log behind `tail` in a new segment: see [`resume`](Self::resume).
+    /// Continues the log behind `tail` in a new segment.
     ///
     /// # Errors
-    /// `Full` or `Io` if no segment can be prepared or the first one cannot be written: nobody was
-    /// served yet, so no outcome is unknown.
+    /// As [`resume`](Self::resume).
     pub fn start(config: Config, tail: Tail, first_index: u64, term: u32, node_id: [u8; 16]) -> Result<Wal> {
         Wal::resume(config, tail, None, first_index, term, node_id)
     }
@@ -130,7 +129,8 @@ impl Wal {
     /// takes frames and every frame up to `tail` counts as durable.
     ///
     /// # Errors
-    /// `Full` or `Io` if no segment can be prepared; `Halted` if it cannot be written.
+    /// `Full` or `Io` if no segment can be prepared or the first frame cannot be written: nobody was
+    /// served yet, so no outcome is unknown.
     pub fn resume(
         config: Config,
         tail: Tail,

@@ -74,8 +74,12 @@ fn keep_lost(vfs: &dyn Vfs, data_dir: &Path, at: LogPosition, bytes: &[u8]) -> i
     let path = data_dir.join(LOST_DIR).join(format!("{:020}-{}.bin", at.segment, at.offset));
     remove_if_there(vfs, &path)?;
     let file = vfs.open(&path, OpenMode::CreateNew)?;
-    write_all_at(&*file, 0, &mut [IoSlice::new(bytes)])?;
-    file.sync_data()?;
+    let written = write_all_at(&*file, 0, &mut [IoSlice::new(bytes)]).and_then(|()| file.sync_data());
+    if let Err(e) = written {
+        // A part would look like the whole, and hold the last of the space.
+        remove_if_there(vfs, &path)?;
+        return Err(e);
+    }
     vfs.sync_dir(&data_dir.join(LOST_DIR))?;
     Ok(path)
 }

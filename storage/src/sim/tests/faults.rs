@@ -173,6 +173,21 @@ fn the_newest_content_of_removed_and_replaced_files_stays_readable() {
     assert_eq!(ever, [("/1.wal", &b"one"[..]), ("/2.wal", &b"two"[..])]);
 }
 
+/// The history of a run was read from a file that had been a segment before its name was exchanged
+/// away, because it was created later: a sound engine was said to have broken its promises.
+#[test]
+fn of_files_that_exchanged_a_name_the_one_that_has_it_counts() {
+    let disk = SimDisk::new();
+    write(&create(&disk, "/a"), 0, b"now");
+    write(&create(&disk, "/1.wal"), 0, b"then");
+    disk.exchange(Path::new("/a"), Path::new("/1.wal")).unwrap();
+    rename(&disk, "/a", "/b");
+    remove(&disk, "/1.wal");
+    let ever = disk.all_contents_ever(".wal");
+    let ever: Vec<_> = ever.iter().map(|(path, content)| (path.to_str().unwrap(), &content[..])).collect();
+    assert_eq!(ever, [("/1.wal", &b"now"[..])]);
+}
+
 #[test]
 fn a_disk_that_does_not_record_keeps_no_removed_file() {
     let disk = SimDisk::new();
