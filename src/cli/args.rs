@@ -10,7 +10,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use super::{
     crash_explore,
-    crash_test::{ABOUT, CrashTestFlags},
+    crash_test::{self, ABOUT, CrashTestFlags},
     tool,
 };
 use crate::{
@@ -40,6 +40,12 @@ Exit codes:
 The tools (wal, snapshot, inspect) list theirs with --help.
 ";
 
+/// The engine takes less, but then a segment may be too small for what a write may have to log
+/// beside itself with the longest keys that the server takes.
+const SEGMENT_LEN_MIN: u64 = 64 << 10;
+/// As the engine has it.
+const SEGMENT_LEN_MAX: u64 = 1 << 30;
+
 /// A cache that you can kill -9 and trust.
 #[derive(Debug, Parser)]
 #[command(name = name::PRODUCT, version, about, before_help = EXAMPLES, after_help = EXIT_CODES)]
@@ -62,7 +68,7 @@ pub(super) enum Command {
     /// Tell what a file is and whether it is whole.
     Inspect(tool::InspectFlags),
     /// Kill a server on this disk again and again, and check every acknowledgement.
-    #[command(long_about = ABOUT)]
+    #[command(long_about = ABOUT, after_help = crash_test::EXIT_CODES)]
     CrashTest(CrashTestFlags),
     /// Cut the power of simulated disks after every operation, and check what is recovered.
     #[command(long_about = crash_explore::ABOUT)]
@@ -157,7 +163,7 @@ impl ServeFlags {
         let usual = engine.checkpoint_bytes.max(engine.segment_bytes);
         engine.checkpoint_bytes = self.checkpoint_size.unwrap_or(usual);
         replace(&mut engine.eviction, self.eviction.map(Eviction::from));
-        settings.validate()?;
+        settings.validate().map_err(by_flag)?;
         Ok(settings)
     }
 }
@@ -181,6 +187,22 @@ impl From<EvictionFlag> for Eviction {
     }
 }
 
+/// The same error in the words of the command line: a setting by the name of its flag.
+pub(super) fn by_flag(error: Error) -> Error {
+    let flags = [
+        ("fsync_interval_ms ", "--fsync-interval in milliseconds "),
+        ("max_bytes ", "--max-memory in bytes "),
+        ("max_items ", "--max-items "),
+        ("segment_bytes ", "--segment-size in bytes "),
+        ("checkpoint_bytes ", "--checkpoint-size, never less than --segment-size, in bytes "),
+    ];
+    let told = flags.iter().find_map(|(field, flag)| {
+        let rest = error.detail().strip_prefix(field)?;
+        Some(Error::invalid(format!("{flag}{rest}")))
+    });
+    told.unwrap_or(error)
+}
+
 fn replace<T>(place: &mut T, given: Option<T>) {
     if let Some(value) = given {
         *place = value;
@@ -197,16 +219,17 @@ fn parse_grace(text: &str) -> Result<Grace> {
         "none" => Ok(Grace(None)),
         // A span is longer than nothing everywhere else.
         "0" | "0s" | "0ms" => Ok(Grace(Some(Duration::ZERO))),
-        _ => units::parse_span(text).map(|span| Grace(Some(span))),
+        _ => match units::parse_span(text) {
+            Ok(span) => Ok(Grace(Some(span))),
+            Err(e) => Err(Error::invalid(format!("none, 0, or {}", e.detail()))),
+        },
     }
 }
 
-/// The engine takes less, but then a segment may be too small for what a write may have to log
-/// beside itself with the longest keys that the server takes.
 fn parse_segment(text: &str) -> Result<u64> {
     match units::parse_bytes(text)? {
-        bytes if bytes < 64 << 10 => Err(Error::invalid("a log file has at least 64KiB")),
-        bytes => Ok(bytes),
+        bytes @ SEGMENT_LEN_MIN..=SEGMENT_LEN_MAX => Ok(bytes),
+        _ => Err(Error::invalid("a log file has at least 64KiB and at most 1GiB")),
     }
 }
 
@@ -287,16 +310,21 @@ mod tests {
 
     #[test]
     fn a_wrong_value_is_refused_and_says_what_is_right() {
-        let table: [(&[&str], &str); 11] = [
+        let table: [(&[&str], &str); 16] = [
             (&["--port", "70000"], "65535"),
             (&["--port", "x"], "65535"),
             (&["--fsync", "sometimes"], "always, interval, never"),
             (&["--fsync-interval", "2h"], "from 1 to 60000"),
+            (&["--fsync-interval", "2h"], "--fsync-interval"),
             (&["--halt-grace", "forever"], "100ms"),
+            (&["--halt-grace", "forever"], "none"),
             (&["--segment-size", "32KiB"], "at least 64KiB"),
+            (&["--segment-size", "2GiB"], "at most 1GiB"),
             (&["--checkpoint-size", "1MiB"], "at least 67108864"),
+            (&["--checkpoint-size", "1MiB"], "--checkpoint-size"),
             (&["--max-memory", "1KiB"], "at least 65536"),
-            (&["--max-items", "0"], "at least 1"),
+            (&["--max-memory", "1KiB"], "--max-memory"),
+            (&["--max-items", "0"], "--max-items"),
             (&["--bind", "0.0.0.0"], "--insecure-no-auth"),
             (&["--prot", "1"], "--port"),
         ];

@@ -13,7 +13,7 @@ use clap::Args as ClapArgs;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    args::{EvictionFlag, FsyncFlag, Limit, parse_count, parse_memory},
+    args::{EvictionFlag, FsyncFlag, Limit, by_flag, parse_count, parse_memory},
     crash_explore,
     exit::Failed,
 };
@@ -34,6 +34,15 @@ const HEAVY_EVERY: u64 = 5;
 /// The largest entry of a heavy round, with room for what surrounds it.
 const ENTRY_BYTES_MAX: u64 = 1 << 20;
 const BROKEN: u8 = 6;
+
+pub(super) const EXIT_CODES: &str = "\
+Exit codes:
+  0 every promise held (or every planted bug was found)
+  2 wrong usage or settings
+  5 nothing can be told: interrupted, the scratch directory is foreign or not accessible, or no room
+  6 a promise was broken; what tells of it is kept in the scratch directory
+It needs room for a server with its defaults: 256 MiB to begin with.
+";
 
 pub(super) const ABOUT: &str = "\
 Starts this server over a scratch directory, lets clients work on the same few keys at once, kills it with SIGKILL \
@@ -112,7 +121,7 @@ impl CrashTestFlags {
         engine.fsync_interval = self.fsync_interval.unwrap_or(engine.fsync_interval);
         engine.max_bytes = self.max_memory.map_or(engine.max_bytes, |limit| limit.0);
         engine.max_items = self.max_items.map_or(engine.max_items, |limit| limit.0);
-        settings.validate()
+        settings.validate().map_err(by_flag)
     }
 
     fn into_options(self) -> Result<Options> {

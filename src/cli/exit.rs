@@ -2,9 +2,12 @@
 //! listen, 5 refused (in use, foreign, full, not permitted), 6 damage found, 7 the log stopped: what
 //! was under way may have happened.
 
-use crate::node::{
-    Fsync,
-    error::{Code, Error},
+use crate::{
+    node::{
+        Fsync,
+        error::{Code, Error},
+    },
+    tool::offline::BEYOND_REPAIR,
 };
 
 /// Why the program ends, and with which code.
@@ -23,6 +26,14 @@ impl Failed {
     /// It served, and the disk failed under it: before it was told to stop, or in its last writes.
     pub(super) fn halted(error: Error, fsync: Fsync) -> Self {
         Failed { error, code: 7, advice: Some(after_a_halt(fsync)) }
+    }
+
+    /// A tool could not read what tells it which files count. A start refuses the directory too, and
+    /// `wal repair` is no help: it was refused in just this way.
+    pub(super) fn of_a_tool(error: Error) -> Self {
+        let is_damage = error.code() == Code::CorruptRecord;
+        let failed = Failed::from(error);
+        if is_damage { Failed { advice: Some(BEYOND_REPAIR), ..failed } } else { failed }
     }
 
     pub(super) fn code(&self) -> u8 {
@@ -63,9 +74,13 @@ fn advice(code: Code) -> Option<&'static str> {
         Code::CannotListen => {
             Some("stop what listens there, or choose another with --port (0 lets the system choose)")
         }
-        Code::StorageFull => Some("make room on that disk and start again; nothing was lost"),
+        Code::StorageFull => Some(
+            "make room on that disk and start again; nothing was lost\n\
+             a new data directory takes four log files at once: a smaller --segment-size needs less",
+        ),
         Code::CorruptRecord => Some(
-            "nothing was changed; `wal verify` and `wal repair` of this program say more, keep a copy before any repair",
+            "nothing was changed; `wal verify` of this program says more, `wal repair` what can be kept; copy the \
+             directory before any repair",
         ),
         _ => None,
     }

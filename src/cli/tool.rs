@@ -189,7 +189,7 @@ fn with(common: Common, run: impl FnOnce(&mut Tool<'_>) -> Result<u8, Error>) ->
     let flushed = out.flush();
     match (outcome, flushed) {
         (Err(e), _) if nobody_reads(&e) => Ok(ExitCode::SUCCESS),
-        (Err(e), _) => Err(e.into()),
+        (Err(e), _) => Err(Failed::of_a_tool(e)),
         (Ok(_), Err(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         (Ok(_), Err(e)) => {
             Err(Error::new(crate::node::error::Code::Io, format!("cannot write the output: {e}")).into())

@@ -42,7 +42,7 @@ pub fn parse_span(text: &str) -> Result<Duration> {
     match Expiry::parse_ttl(text) {
         Ok(Expiry::In(span)) => Ok(span),
         _ => Err(Error::invalid(format!(
-            "a span is a number with a unit such as 100ms, 1.5s or 2m, got={text:?}"
+            "a span is a number above zero with a unit such as 100ms, 1.5s or 2m (without: seconds), got={text:?}"
         ))),
     }
 }
@@ -52,13 +52,9 @@ pub fn show_bytes(bytes: u64) -> String {
     const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     for (unit, size) in UNITS {
         if bytes >= size {
-            let tenths = bytes / (size / 10);
-            let (whole, tenth) = (tenths / 10, tenths % 10);
-            return if tenth == 0 || bytes.is_multiple_of(size) {
-                format!("{} {unit}", bytes / size)
-            } else {
-                format!("{whole}.{tenth} {unit}")
-            };
+            // No size is a multiple of ten: first times ten, then divided.
+            let (whole, tenth) = (bytes / size, bytes % size * 10 / size);
+            return if tenth == 0 { format!("{whole} {unit}") } else { format!("{whole}.{tenth} {unit}") };
         }
     }
     format!("{bytes} bytes")
@@ -95,6 +91,8 @@ mod tests {
         assert_eq!(show_bytes(1 << 30), "1 GiB");
         assert_eq!(show_bytes(3 << 19), "1.5 MiB");
         assert_eq!(show_bytes(17), "17 bytes");
+        assert_eq!(show_bytes((1 << 20) - 1), "1023.9 KiB");
+        assert_eq!(show_bytes(u64::MAX), "16777215.9 TiB");
         assert_eq!(show_span(Duration::from_millis(100)), "100 ms");
         assert_eq!(show_span(Duration::from_millis(1500)), "1.5 s");
     }

@@ -90,6 +90,11 @@ impl Error {
         }
     }
 
+    /// What the system said, for a line of the log; empty if it was not asked.
+    pub(crate) fn why(&self) -> String {
+        std::error::Error::source(self).map(ToString::to_string).unwrap_or_default()
+    }
+
     /// What the caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         self.kind

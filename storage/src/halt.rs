@@ -50,8 +50,7 @@ impl Halt {
     /// Stops the log. The first cause stays. Whoever calls this wakes the waiters afterwards.
     pub fn raise(&self, cause: Error) -> Error {
         let first = self.state.cause.get_or_init(|| {
-            let why = std::error::Error::source(&cause).map(ToString::to_string).unwrap_or_default();
-            tracing::error!(error = %cause, why, "the log has stopped, writes are refused until a restart");
+            tracing::error!(error = %cause, why = cause.why(), "the log has stopped, writes are refused until a restart");
             cause
         });
         self.state.stopped.store(true, Ordering::SeqCst);

@@ -100,6 +100,16 @@ fn damage_is_named_with_file_offset_and_lsns() {
 }
 
 #[test]
+fn a_segment_that_is_gone_is_listed_and_no_tool_ends_with_0() {
+    let place = Place::stopped();
+    fs::remove_file(place.segments().pop().unwrap()).unwrap();
+    place.tool(&["wal", "ls"]).is(6, &["missing", "the file is missing"]);
+    for arguments in [&["wal", "stat"][..], &["wal", "dump"], &["wal", "verify"]] {
+        place.tool(arguments).is(6, &["log segment is missing"]);
+    }
+}
+
+#[test]
 fn a_running_server_is_told_and_not_disturbed() {
     let place = Place::stopped();
     let mut server = place.serve();

@@ -24,7 +24,7 @@ use super::{
     load::{self, Shared},
     random::Random,
     scratch::Scratch,
-    server::Server,
+    server::{Server, is_for_lack_of_means},
 };
 use crate::node::{
     Fsync,
@@ -197,7 +197,8 @@ impl Run {
             self.said = server.output();
             let status = killed.map_err(|e| trouble("cannot kill the server", &e))?;
             if status.code().is_some() {
-                return Err(self.server_broken(format!("a start ended by itself with {status}")));
+                let why = format!("a start ended by itself with {status}, it said:\n{}", self.said);
+                return Err(self.start_failed(status.code(), why));
             }
             self.counts.kills_in_recovery += 1;
             // It may or may not have come as far as to begin a new term.
@@ -219,7 +220,14 @@ impl Run {
         let address = server.address_async().await;
         self.start_took = begun.elapsed();
         self.said = server.output();
-        let address = address.map_err(|why| self.server_broken(why))?;
+        let address = match address {
+            Ok(address) => address,
+            Err(why) => {
+                let ended = tokio::time::timeout(Duration::from_secs(1), server.wait_async()).await;
+                let code = ended.ok().and_then(|ended| ended.ok()?.code());
+                return Err(self.start_failed(code, why));
+            }
+        };
         self.counts.longest_restart_ms =
             self.counts.longest_restart_ms.max(self.start_took.as_millis() as u64);
         self.counts.snapshots_loaded += u64::from(self.said.contains("; snapshot "));
@@ -309,6 +317,13 @@ impl Run {
             return Err(Stop::Trouble(text.to_owned()));
         }
         Ok(())
+    }
+
+    fn start_failed(&self, code: Option<i32>, why: String) -> Stop {
+        if is_for_lack_of_means(code, self.counts.acknowledged, &why) {
+            return Stop::Trouble(format!("no promise is broken, but {}", why.trim_end()));
+        }
+        self.server_broken(why)
     }
 
     fn server_broken(&self, text: String) -> Stop {

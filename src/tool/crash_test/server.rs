@@ -212,3 +212,34 @@ fn read(
         }
     })
 }
+
+/// A start that was refused for want of something: as long as nothing was acknowledged nothing can
+/// be lost, and a full disk makes room for no new log segment, whatever is in the old ones. Any
+/// other refusal may hide that the data cannot be read any more.
+pub(super) fn is_for_lack_of_means(code: Option<i32>, acknowledged: u64, said: &str) -> bool {
+    const REFUSED: i32 = 5;
+    // ENOSPC, EDQUOT.
+    let is_full = ["(os error 28)", "(os error 122)"].iter().any(|error| said.contains(error));
+    code == Some(REFUSED) && (acknowledged == 0 || is_full)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_for_lack_of_means;
+
+    #[test]
+    fn only_a_refusal_that_can_hide_no_loss_is_for_lack_of_means() {
+        let full = "cannot prepare a log segment: No space left on device (os error 28)";
+        let newer = "log frame of a newer version";
+        for (code, acknowledged, said, expected) in [
+            (Some(5), 0, newer, true),
+            (Some(5), 7, full, true),
+            (Some(5), 7, newer, false),
+            (Some(6), 0, full, false),
+            (None, 0, full, false),
+        ] {
+            let told = is_for_lack_of_means(code, acknowledged, said);
+            assert_eq!(told, expected, "{code:?} {acknowledged} {said}");
+        }
+    }
+}

@@ -15,7 +15,7 @@ use emberkeep_storage::{
 };
 use serde_json::{Value, json};
 
-use super::{DAMAGED, SOUND, TORN, Tool, say, say_in_use, text};
+use super::{BEYOND_REPAIR, DAMAGED, SOUND, TORN, Tool, say, say_in_use, text};
 use crate::{
     config::units::show_bytes,
     node::error::{Code, Error, Result},
@@ -86,9 +86,11 @@ impl Tool<'_> {
 
     fn damaged_manifest(&mut self, error: &Error) -> Result<u8> {
         if self.json {
-            self.object(&json!({"verdict": "damaged", "problem": error.detail()}))?;
+            self.object(&json!({"verdict": "damaged", "problem": {"message": error.detail()}}))?;
         } else {
             self.line(&format!("damaged: {}", error.detail()))?;
+            self.line("a server would refuse to start; a MANIFEST cannot be repaired")?;
+            self.line(BEYOND_REPAIR)?;
         }
         Ok(DAMAGED)
     }
@@ -137,7 +139,11 @@ impl Tool<'_> {
             show_bytes(sums.value_bytes)
         ))?;
         if let (Some((first, last)), Some((from, to))) = (sums.lsns, sums.times) {
-            self.line(&format!("lsn {first} to {last}, {} to {}", text::time(from), text::time(to)))?;
+            self.line(&format!(
+                "lsn {first} to {last}, {} to {}",
+                text::time(from).trim_end(),
+                text::time(to)
+            ))?;
         }
         Ok(())
     }
@@ -183,6 +189,7 @@ fn state_name(state: State) -> &'static str {
         State::Sealed => "sealed",
         State::Active => "active",
         State::Last => "last",
+        State::Missing => "missing",
         State::Spare => "spare",
         State::SetAside => "set aside",
     }
@@ -201,8 +208,13 @@ pub(super) fn check_lines(check: &Check, with_snapshot: bool) -> Vec<String> {
     match &check.verdict {
         Verdict::Bad(e) => {
             lines.push(format!("damaged: {e}"));
-            lines.push("a server would refuse to start; nothing was changed".into());
-            lines.push("`emberkeep wal repair` says what can be kept, and what would be lost".into());
+            if is_of_a_snapshot(e) {
+                lines.push("a server would refuse to start; a snapshot cannot be repaired".into());
+                lines.push(BEYOND_REPAIR.into());
+            } else {
+                lines.push("a server would refuse to start; nothing was changed".into());
+                lines.push("`wal repair` of this program says what can be kept, and what would be lost".into());
+            }
             return lines;
         }
         Verdict::Torn(torn) => lines.push(format!(
@@ -227,6 +239,11 @@ pub(super) fn check_lines(check: &Check, with_snapshot: bool) -> Vec<String> {
         None => {}
     }
     lines
+}
+
+/// The log does not hold what is in a snapshot, so a repair of the log is no help.
+fn is_of_a_snapshot(error: &EngineError) -> bool {
+    error.place().is_some_and(|place| place.file.extension().is_some_and(|kind| kind == "snap"))
 }
 
 fn check_json(check: &Check) -> Value {

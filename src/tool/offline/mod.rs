@@ -44,6 +44,10 @@ pub const TORN: u8 = 1;
 /// A start would be refused.
 pub const DAMAGED: u8 = 6;
 
+/// Said of damage that `wal repair` cannot help with, and of where help is.
+pub const BEYOND_REPAIR: &str =
+    "nothing was changed; what helps is a copy of the directory or an export of before";
+
 /// What all tools need: where to look, and where to say it.
 pub struct Tool<'o> {
     vfs: Arc<dyn Vfs>,

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use emberkeep_storage::offline::{
     repair::{Assessment, Exclusive, Plan},
-    salvage::{Change, LostChange},
+    salvage::{Change, LostChange, Salvage},
     verify::verify,
 };
 use serde_json::{Map, Value, json};
 
 use super::{
-    DAMAGED, SOUND, TORN, Tool,
+    BEYOND_REPAIR, DAMAGED, SOUND, TORN, Tool,
     log::{check_lines, code_of, error_json},
     text,
 };
@@ -62,7 +62,7 @@ impl Tool<'_> {
         }
         self.line(&format!("damaged: {error}"))?;
         self.line(&format!("this cannot be repaired: {why}"))?;
-        self.line("nothing was changed; what helps is a copy of the directory or an export of before")?;
+        self.line(BEYOND_REPAIR)?;
         Ok(DAMAGED)
     }
 
@@ -84,6 +84,9 @@ impl Tool<'_> {
             for line in check_lines(&check, true) {
                 self.line(&line)?;
             }
+            if code_of(&check.verdict) != DAMAGED {
+                self.line("a server can start")?;
+            }
         }
         Ok(if code_of(&check.verdict) == DAMAGED { DAMAGED } else { SOUND })
     }
@@ -103,6 +106,22 @@ fn plan_lines(plan: &Plan, quarantine: Option<&Path>) -> Vec<String> {
     let (first, last) = plan.lost;
     lines.push(format!("lost: lsn {first} to {last}, and what came later if nothing tells of it any more"));
     let r = &plan.readable;
+    if r.changes_total + r.flushes == 0 {
+        lines.push("of these, nothing can be read any more".into());
+        lines.push("a key has the value again that it had before, also where that was deleted since".into());
+    } else {
+        lines.extend(readable_lines(r));
+    }
+    lines.push(String::new());
+    match quarantine {
+        Some(dir) => lines.push(format!("repaired; what was given up is in {}", dir.display())),
+        None => lines.push("nothing was changed; with --yes it is done".into()),
+    }
+    lines
+}
+
+fn readable_lines(r: &Salvage) -> Vec<String> {
+    let mut lines = Vec::new();
     lines.push(format!(
         "of these, {} of {} and {} can still be read:",
         text::count(r.changes_total, "change"),
@@ -118,11 +137,6 @@ fn plan_lines(plan: &Plan, quarantine: Option<&Path>) -> Vec<String> {
          a key has the value again that it had before, also where that was deleted since"
             .into(),
     );
-    lines.push(String::new());
-    match quarantine {
-        Some(dir) => lines.push(format!("repaired; what was given up is in {}", dir.display())),
-        None => lines.push("nothing was changed; with --yes it is done".into()),
-    }
     lines
 }
 

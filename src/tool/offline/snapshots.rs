@@ -6,7 +6,7 @@ use emberkeep_storage::{
 };
 use serde_json::{Value, json};
 
-use super::{DAMAGED, SOUND, Tool, log::error_json, say_in_use};
+use super::{BEYOND_REPAIR, DAMAGED, SOUND, Tool, log::error_json, say_in_use};
 use crate::node::error::{Error, Result};
 
 impl Tool<'_> {
@@ -18,7 +18,8 @@ impl Tool<'_> {
         let directory = self.directory()?;
         say_in_use(&directory);
         let found = snapshots(&directory).map_err(Error::from_engine)?;
-        let code = if found.iter().any(|s| s.state == State::Missing) { DAMAGED } else { SOUND };
+        let is_broken = |s: &Snapshot| matches!(s.state, State::Missing | State::Incomplete);
+        let code = if found.iter().any(is_broken) { DAMAGED } else { SOUND };
         if self.json {
             let one = |s: &Snapshot| {
                 json!({"name": s.name, "state": state_name(s.state), "begin": s.lsns.map(|l| l.0),
@@ -63,7 +64,8 @@ impl Tool<'_> {
             self.object(&line)?;
         } else if let Some(message) = problem["message"].as_str() {
             self.line(&format!("damaged: {message}"))?;
-            self.line("a server would refuse to start; nothing was changed")?;
+            self.line("a server would refuse to start; a snapshot cannot be repaired")?;
+            self.line(BEYOND_REPAIR)?;
         } else if begin.is_none() {
             self.line("there is no snapshot")?;
         } else {
@@ -77,6 +79,7 @@ fn state_name(state: State) -> &'static str {
     match state {
         State::Current => "current",
         State::Missing => "missing",
+        State::Incomplete => "incomplete",
         State::Unfinished => "unfinished",
         State::Superseded => "superseded",
     }

@@ -34,6 +34,10 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 
 /// `2026-11-21T13:45:00.123Z`.
 pub(super) fn time(at: UnixMillis) -> String {
+    if at.0 == 0 {
+        // What a new data set begins with carries no time.
+        return format!("{:<24}", "-");
+    }
     let (days, ms) = (at.0 / 86_400_000, at.0 % 86_400_000);
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
@@ -75,11 +79,11 @@ pub(super) fn put_bytes(object: &mut Map<String, Value>, name: &str, bytes: &[u8
     };
 }
 
-/// Counts with a word that fits: `1 key`, `2 keys`.
+/// Counts with a word that fits: `1 key`, `2 keys`, `0 flushes`.
 pub(super) fn count(n: u64, word: &str) -> String {
     let mut out = format!("{n} {word}");
     if n != 1 {
-        out.write_char('s').expect("strings do not fail");
+        out.write_str(if word.ends_with("sh") { "es" } else { "s" }).expect("strings do not fail");
     }
     out
 }
@@ -91,7 +95,8 @@ mod tests {
     #[test]
     fn times_are_those_of_the_calendar() {
         for (ms, text) in [
-            (0, "1970-01-01T00:00:00.000Z"),
+            (0, "-                       "),
+            (1, "1970-01-01T00:00:00.001Z"),
             (951_782_400_000, "2000-02-29T00:00:00.000Z"),
             (1_700_000_000_123, "2023-11-14T22:13:20.123Z"),
             (4_107_542_399_999, "2100-02-28T23:59:59.999Z"),
@@ -107,6 +112,12 @@ mod tests {
     fn what_could_move_the_cursor_is_escaped() {
         assert_eq!(shown(b"a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
         assert_eq!(shown(&[0xff, 0]), "base64:_wA");
+    }
+
+    #[test]
+    fn counts_have_a_word_that_fits() {
+        let told = [count(1, "key"), count(2, "key"), count(1, "flush"), count(0, "flush")];
+        assert_eq!(told, ["1 key", "2 keys", "1 flush", "0 flushes"]);
     }
 
     #[test]

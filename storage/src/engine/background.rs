@@ -120,7 +120,7 @@ fn prepare(core: &Core, stopping: &Stopping) {
             Ok(false) => PREPARE_EVERY,
             Err(e) => {
                 if !std::mem::replace(&mut full, true) {
-                    tracing::warn!(error = %e, "no log segment can be prepared; writes are refused when the last one is used");
+                    tracing::warn!(error = %e, why = e.why(), "no log segment can be prepared; writes are refused when the last one is used");
                 }
                 PREPARE_AGAIN
             }
@@ -156,10 +156,14 @@ fn checkpoint(core: &Core, stopping: &Stopping) {
             continue;
         }
         match core.checkpoint() {
-            Ok(report) => tracing::info!(?report, "snapshot taken"),
+            Ok(r) => {
+                let (begin, end, took) = (r.begin.0, r.end.0, r.took);
+                let (entries, bytes, pruned_segments) = (r.entries, r.bytes, r.pruned_segments);
+                tracing::info!(begin, end, entries, bytes, pruned_segments, ?took, "snapshot taken");
+            }
             Err(e) if matches!(e.kind(), ErrorKind::Halted | ErrorKind::Closed) => return,
             Err(e) => {
-                tracing::warn!(error = %e, "no snapshot: the old one and the log stay");
+                tracing::warn!(error = %e, why = e.why(), "no snapshot: the old one and the log stay");
                 pause = CHECKPOINT_AGAIN;
             }
         }

@@ -72,6 +72,7 @@ pub fn inspect(vfs: &Arc<dyn Vfs>, path: &Path, data_dir: Option<&Path>) -> Resu
     };
     found.map_err(|defect| {
         let what = match defect {
+            Defect::Magic if bytes.is_empty() => "an empty file: nothing tells what it is".to_owned(),
             Defect::Magic => "this is no file of ours".to_owned(),
             defect => format!("this file is of a newer version: {defect}"),
         };

@@ -28,6 +28,8 @@ pub enum State {
     Active,
     /// The last one, and nobody is.
     Last,
+    /// The MANIFEST names it, and it is not there.
+    Missing,
     /// Prepared, to be the next one.
     Spare,
     /// Prepared, and kept for a full disk.
@@ -83,8 +85,16 @@ pub fn log_files(directory: &Directory) -> Result<Vec<LogFile>> {
         let lsns = last.filter(|last| last >= index).map(|last| (*index, last));
         files.push(LogFile { name: file_name::segment(*index), state, lsns, bytes: *len, broken });
     }
+    files.extend(walk::missing(directory, segments.iter().map(|(index, ..)| *index))?.into_iter().map(gone));
+    // Numbers of twenty digits: the order of names is that of the log.
+    files.sort_by(|a, b| a.name.cmp(&b.name));
     files.extend(prepared(directory)?);
     Ok(files)
+}
+
+fn gone(index: u64) -> LogFile {
+    let broken = Some("the file is missing".to_owned());
+    LogFile { name: file_name::segment(index), state: State::Missing, lsns: None, bytes: 0, broken }
 }
 
 fn joined(

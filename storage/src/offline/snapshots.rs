@@ -15,6 +15,8 @@ pub enum State {
     Current,
     /// The MANIFEST names it, and it is not there.
     Missing,
+    /// The MANIFEST names it, and some of its files are not there.
+    Incomplete,
     /// It was being written when something stopped it, or is being written now. The next start
     /// removes it.
     Unfinished,
@@ -65,6 +67,7 @@ pub fn snapshots(directory: &Directory) -> Result<Vec<Snapshot>> {
         };
         let meta = current.filter(|s| file_name::parse_snapshot(&name) == Some(s.begin));
         let state = match meta {
+            Some(s) if files.len() < s.groups.len() && directory.unchanged()? => State::Incomplete,
             Some(_) => State::Current,
             None if name.ends_with(TMP) => State::Unfinished,
             None => State::Superseded,
@@ -78,7 +81,7 @@ pub fn snapshots(directory: &Directory) -> Result<Vec<Snapshot>> {
             bytes: files.iter().map(|f| f.len).sum(),
         });
     }
-    if let Some(s) = current.filter(|_| found.iter().all(|s| s.state != State::Current)) {
+    if let Some(s) = current.filter(|_| found.iter().all(|s| s.lsns.is_none())) {
         found.push(Snapshot {
             name: file_name::snapshot(s.begin),
             state: State::Missing,

@@ -6,7 +6,7 @@
 //!
 //! Not here: whether that is torn or corrupt (`verify`).
 
-use std::{io, ops::ControlFlow};
+use std::{collections::BTreeSet, io, ops::ControlFlow};
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -58,7 +58,7 @@ pub struct Read {
 ///
 /// # Errors
 /// `Io`, and `Unsupported` where a segment is of a newer version. A segment that a server has
-/// removed meanwhile is left out.
+/// removed meanwhile is left out; one that should be there stands first in the result.
 pub fn walk(
     directory: &Directory,
     each: &mut dyn FnMut(&Seen<'_>) -> ControlFlow<()>,
@@ -68,6 +68,10 @@ pub fn walk(
     let total = files.iter().map(|(_, len)| len).sum();
     let growing = files.last().map(|(index, _)| *index).filter(|_| directory.in_use);
     let (mut reads, mut done) = (Vec::new(), 0);
+    for segment in missing(directory, files.iter().map(|(index, _)| *index))? {
+        let bad = Some("log segment is missing".to_owned());
+        reads.push(Read { segment, end: 0, len: 0, unread: 0, bad, last_lsn: 0 });
+    }
     for (index, len) in files {
         match open(directory, index)? {
             None => {}
@@ -88,6 +92,17 @@ pub fn walk(
         progress(done, total);
     }
     Ok(reads)
+}
+
+/// What the MANIFEST names and is not `there`, in order. While a server removes files, nothing is
+/// missing that it has not named again.
+pub(super) fn missing(directory: &Directory, there: impl Iterator<Item = u64>) -> Result<Vec<u64>> {
+    let there: BTreeSet<u64> = there.collect();
+    let named = directory.manifest.segments.iter().map(|s| s.first_index);
+    let named: BTreeSet<u64> = named.chain(directory.manifest.clean.as_ref().map(|c| c.segment)).collect();
+    let missing: Vec<u64> = named.difference(&there).copied().collect();
+    let is_old_news = !missing.is_empty() && !directory.unchanged()?;
+    Ok(if is_old_news { Vec::new() } else { missing })
 }
 
 /// Name and length of every segment, in order.

@@ -394,7 +394,7 @@ impl Wal {
         // The next start takes one, and the one after it needs one too.
         while self.staging.spares() < SPARES_SET_ASIDE {
             if let Err(e) = self.prepare_step() {
-                tracing::warn!(error = %e, "the stop is not marked as clean");
+                tracing::warn!(error = %e, why = e.why(), "the stop is not marked as clean");
                 self.sync_step()?;
                 return Ok(None);
             }

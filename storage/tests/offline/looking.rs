@@ -39,7 +39,20 @@ fn a_missing_segment_shows_as_a_broken_chain() {
     assert!(rest.disk.remove(&rest.segments()[1]));
     let files = log_files(&rest.directory().unwrap()).unwrap();
     assert!(files[0].broken.is_none());
-    assert!(files[1].broken.as_ref().unwrap().contains("missing"), "{files:?}");
+    let broken = files.iter().find_map(|f| f.broken.as_ref());
+    assert!(broken.unwrap().contains("missing"), "{files:?}");
+}
+
+/// No segment is there that could not follow it: only the MANIFEST tells, by the clean stop in it.
+#[test]
+fn a_missing_last_segment_is_listed_and_told_with_the_frames() {
+    let rest = Rest::closed();
+    assert!(rest.disk.remove(rest.segments().last().unwrap()));
+    let directory = rest.directory().unwrap();
+    let files = log_files(&directory).unwrap();
+    assert_eq!(files.iter().filter(|f| f.state == State::Missing).count(), 1, "{files:?}");
+    let reads = walk(&directory, &mut |_| ControlFlow::Continue(()), &|_, _| {}).unwrap();
+    assert_eq!(reads.iter().filter(|read| read.bad.is_some()).count(), 1, "{reads:?}");
 }
 
 #[test]
