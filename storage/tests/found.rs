@@ -17,6 +17,7 @@ use emberkeep_storage::{
     },
     offline::repair::{Assessment, Exclusive},
     sim::faults::{Call, Effect, Errno, Fault},
+    vfs::Vfs,
     wal::scan::{Chain, Scan},
 };
 
@@ -305,4 +306,18 @@ fn what_is_written_into_the_fence_of_a_repair_is_proven_by_its_marks() {
     // Everything but the last Mark is vouched for.
     lab.disk.flip_bit(&fence, end as u64 - 200, 0);
     assert_eq!(lab.open().unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+/// A trial by hand: after `rm -r wal` a start was refused as `Io` ("cannot list the log"), exit
+/// code 5, where everything that the MANIFEST names is gone.
+#[test]
+fn a_missing_log_directory_is_corruption() {
+    let lab = killed(2);
+    for (name, _) in lab.files("wal") {
+        assert!(lab.disk.remove(Path::new(DIR).join("wal").join(name)));
+    }
+    Vfs::remove_dir(&lab.disk, &Path::new(DIR).join("wal")).unwrap();
+    let error = lab.open().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert!(error.place().unwrap().lsns.is_some());
 }

@@ -200,8 +200,11 @@ fn empty() -> Found {
 fn needed_segments(source: Source<'_>) -> Result<Vec<Segment>> {
     let Source { vfs, data_dir, manifest, .. } = source;
     let dir = data_dir.join(WAL_DIR);
-    let names =
-        vfs.list(&dir).map_err(|e| Error::io(format!("cannot list the log dir={}", dir.display()), e))?;
+    let names = match vfs.list(&dir) {
+        // Then every segment that the MANIFEST names is missing.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        listed => listed.map_err(|e| Error::io(format!("cannot list the log dir={}", dir.display()), e))?,
+    };
     let mut indexes: Vec<u64> = names.iter().filter_map(|e| file_name::parse_segment(&e.name)).collect();
     indexes.sort_unstable();
     let begin = manifest.snapshot.as_ref().map_or(0, |s| s.begin);
