@@ -31,10 +31,10 @@ Ends with 0 if every promise held, with 6 and a short list of steps if one was b
 /// The flags of `crash-explore`.
 #[derive(Debug, ClapArgs)]
 pub(super) struct CrashExploreFlags {
-    /// Begin no workload after so many minutes
+    /// Begin no workload after so many minutes; one that has begun is finished
     #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     minutes: Option<u64>,
-    /// Begin no workload after so many images [default: 100000, or any number with --minutes]
+    /// Begin no workload after so many images; one that has begun is finished [default: 100000, or any number with --minutes]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     images: Option<u64>,
     /// Decides the workloads; another seed, other workloads
