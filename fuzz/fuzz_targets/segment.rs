@@ -69,7 +69,9 @@ fn scan(bytes: &[u8]) -> (Chain, u64) {
                 assert_eq!(scan.offset() as usize, at + frame.disk_len());
                 assert!(scan.chain().index >= chain.index);
                 let replicated = frame.header.kind.is_replicated();
-                if replicated && std::mem::take(&mut is_first) && frame.header.index != 1 {
+                // A segment that a crash left without frames may begin behind a gap.
+                let begins = frame.header.index == 1 || matches!(payload, Payload::TermStart(_));
+                if replicated && std::mem::take(&mut is_first) && !begins {
                     ends_at_the_first = Some((chain, at as u64));
                 }
             }

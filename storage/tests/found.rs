@@ -7,7 +7,7 @@ use std::{
 };
 
 use emberkeep_storage::{
-    Action, BatchOp, BatchOutcome, Condition, ErrorKind, Expiry, Fsync, Key, UnixMillis, Write,
+    Action, BatchOp, BatchOutcome, Condition, ErrorKind, Expiry, Fsync, Key, Settings, UnixMillis, Write,
     format::{
         checksum::crc32,
         frame::{Header, Kind, disk_len},
@@ -320,4 +320,15 @@ fn a_missing_log_directory_is_corruption() {
     let error = lab.open().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert!(error.place().unwrap().lsns.is_some());
+}
+
+/// Crash laboratory, `never large 770003`: without threads a write made room once. One that found
+/// the buffer taken and then needed a segment of its own was refused.
+#[test]
+fn a_large_write_behind_one_that_waits_finds_room() {
+    let lab = Lab::new(Settings { staging_bytes: 4 << 10, ..small(Fsync::Never) });
+    let engine = lab.open().unwrap();
+    drop(engine.put("waits", Write::new(&[b'v'; 2000])).unwrap());
+    engine.put("large", Write::new(&[b'v'; 9000])).unwrap().wait().unwrap();
+    assert!(engine.get("waits").wait().unwrap().is_some());
 }

@@ -339,13 +339,15 @@ impl Driver {
     }
 
     fn settle<T>(&mut self, commit: Commit<T>) -> Result<(T, Lsn)> {
+        let before = self.run.handed_out.last().map_or(Lsn::ZERO, |(_, appended)| *appended);
         self.note();
         let Committed { outcome, lsn, level, .. } = commit.wait()?;
         if level == Level::Disk {
             self.durable(lsn);
         }
         let since = self.machine.disk.op_count();
-        if level >= Level::Os {
+        // An answer that rests on an older frame acknowledges no write.
+        if level >= Level::Os && lsn > before {
             self.run.acks.push(Ack { since, at: self.machine.clock.monotonic(), lsn });
         }
         Ok((outcome, lsn))

@@ -192,15 +192,20 @@ impl Wal {
     /// if the disk has no room; `Halted`; `Closed`.
     pub fn admit(&self, frame: u64, extra: u64, urgency: Urgency) -> Result<Permit<'_>> {
         self.shared.halt.check()?;
-        match self.staging.admit(frame, extra, urgency) {
-            Err(e) if self.config.manual && matches!(e.kind(), ErrorKind::Overloaded | ErrorKind::Full) => {
-                // Nobody else would make room.
+        let mut outcome = self.staging.admit(frame, extra, urgency);
+        if self.config.manual {
+            // Nobody else would make room: in the buffer first, and then perhaps a segment of its own.
+            for _ in 0..2 {
+                match &outcome {
+                    Err(e) if matches!(e.kind(), ErrorKind::Overloaded | ErrorKind::Full) => {}
+                    _ => break,
+                }
                 self.commit_step()?;
                 while self.prepare_step().unwrap_or(false) {}
-                self.staging.admit(frame, extra, urgency)
+                outcome = self.staging.admit(frame, extra, urgency);
             }
-            outcome => outcome,
         }
+        outcome
     }
 
     /// Puts a frame into the order of the log and gives its LSN. Never blocks on I/O; the bytes
