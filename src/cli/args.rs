@@ -125,15 +125,22 @@ pub(super) struct ServeFlags {
     /// A snapshot is taken after this much log, never less than a log file [default: 256MiB]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
     checkpoint_size: Option<u64>,
+    #[command(flatten)]
+    limits: LimitFlags,
+}
+
+// How much the cache holds, and who leaves. (A doc comment would become the text of the command.)
+#[derive(Debug, ClapArgs)]
+pub(super) struct LimitFlags {
     /// Memory for entries, such as 512MiB or 4GiB, or none [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
-    max_memory: Option<Limit>,
+    pub(super) max_memory: Option<Limit>,
     /// Number of entries, or none [default: none]
     #[arg(long, visible_alias = "capacity", value_name = "COUNT", allow_negative_numbers = true, value_parser = parse_count)]
-    max_items: Option<Limit>,
+    pub(super) max_items: Option<Limit>,
     /// Who leaves when the cache is full [default: s3fifo]
     #[arg(long, value_enum)]
-    eviction: Option<EvictionFlag>,
+    pub(super) eviction: Option<EvictionFlag>,
 }
 
 /// A span or none.
@@ -156,13 +163,13 @@ impl ServeFlags {
         replace(&mut engine.data_dir, self.data_dir);
         replace(&mut engine.fsync, self.fsync.map(Fsync::from));
         replace(&mut engine.fsync_interval, self.fsync_interval);
-        replace(&mut engine.max_bytes, self.max_memory.map(|limit| limit.0));
-        replace(&mut engine.max_items, self.max_items.map(|limit| limit.0));
+        replace(&mut engine.max_bytes, self.limits.max_memory.map(|limit| limit.0));
+        replace(&mut engine.max_items, self.limits.max_items.map(|limit| limit.0));
         replace(&mut engine.segment_bytes, self.segment_size);
         // A snapshot is due after so many bytes of log, at least one segment.
         let usual = engine.checkpoint_bytes.max(engine.segment_bytes);
         engine.checkpoint_bytes = self.checkpoint_size.unwrap_or(usual);
-        replace(&mut engine.eviction, self.eviction.map(Eviction::from));
+        replace(&mut engine.eviction, self.limits.eviction.map(Eviction::from));
         settings.validate().map_err(by_flag)?;
         Ok(settings)
     }
@@ -233,11 +240,11 @@ fn parse_segment(text: &str) -> Result<u64> {
     }
 }
 
-pub(super) fn parse_memory(text: &str) -> Result<Limit> {
+fn parse_memory(text: &str) -> Result<Limit> {
     if text == "none" { Ok(Limit(None)) } else { units::parse_bytes(text).map(|bytes| Limit(Some(bytes))) }
 }
 
-pub(super) fn parse_count(text: &str) -> Result<Limit> {
+fn parse_count(text: &str) -> Result<Limit> {
     match (text, text.parse()) {
         ("none", _) => Ok(Limit(None)),
         (_, Ok(count)) => Ok(Limit(Some(count))),

@@ -13,7 +13,7 @@ use clap::Args as ClapArgs;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    args::{EvictionFlag, FsyncFlag, Limit, by_flag, parse_count, parse_memory},
+    args::{EvictionFlag, FsyncFlag, Limit, LimitFlags, by_flag},
     crash_explore,
     exit::Failed,
 };
@@ -80,15 +80,8 @@ pub(super) struct CrashTestFlags {
     /// Repeats a run: the operations and the moments, not the machine's scheduling
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
-    /// Memory for entries, such as 512MiB, or none [default: 1GiB]
-    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
-    max_memory: Option<Limit>,
-    /// Number of entries, or none [default: none]
-    #[arg(long, visible_alias = "capacity", value_name = "COUNT", allow_negative_numbers = true, value_parser = parse_count)]
-    max_items: Option<Limit>,
-    /// Who leaves when the cache is full [default: s3fifo]
-    #[arg(long, value_enum)]
-    eviction: Option<EvictionFlag>,
+    #[command(flatten)]
+    limits: LimitFlags,
     /// Only check the checker: plant known bugs between the engine and a simulated disk, and see
     /// that each is found
     #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
@@ -119,8 +112,8 @@ impl CrashTestFlags {
         let mut settings = ServerSettings::default();
         let engine = &mut settings.engine;
         engine.fsync_interval = self.fsync_interval.unwrap_or(engine.fsync_interval);
-        engine.max_bytes = self.max_memory.map_or(engine.max_bytes, |limit| limit.0);
-        engine.max_items = self.max_items.map_or(engine.max_items, |limit| limit.0);
+        engine.max_bytes = self.limits.max_memory.map_or(engine.max_bytes, |limit| limit.0);
+        engine.max_items = self.limits.max_items.map_or(engine.max_items, |limit| limit.0);
         settings.validate().map_err(by_flag)
     }
 
@@ -153,9 +146,9 @@ impl CrashTestFlags {
         };
         let given = [
             ("--fsync-interval", self.fsync_interval.map(|span| format!("{}ms", span.as_millis()))),
-            ("--max-memory", self.max_memory.map(limit)),
-            ("--max-items", self.max_items.map(limit)),
-            ("--eviction", self.eviction.map(eviction)),
+            ("--max-memory", self.limits.max_memory.map(limit)),
+            ("--max-items", self.limits.max_items.map(limit)),
+            ("--eviction", self.limits.eviction.map(eviction)),
         ];
         given
             .into_iter()
@@ -168,8 +161,8 @@ impl CrashTestFlags {
     fn evicts(&self) -> bool {
         let keys = u64::from(self.keys);
         let below = |limit: Option<Limit>, need: u64| limit.and_then(|l| l.0).is_some_and(|max| max < need);
-        let memory = Some(self.max_memory.unwrap_or(Limit(Some(1 << 30))));
-        below(self.max_items, keys) || below(memory, keys * ENTRY_BYTES_MAX)
+        let memory = Some(self.limits.max_memory.unwrap_or(Limit(Some(1 << 30))));
+        below(self.limits.max_items, keys) || below(memory, keys * ENTRY_BYTES_MAX)
     }
 }
 

@@ -7,32 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tempfile::TempDir;
-
-use crate::support::process::Process;
-
-/// Where a server lives, and is started again and again.
-struct Place {
-    dir: TempDir,
-}
+use crate::support::{place::Place, process::Process};
 
 impl Place {
-    fn new() -> Place {
-        Place { dir: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap() }
-    }
-
-    fn data_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
-    }
-
-    /// A server that serves.
-    #[track_caller]
-    fn serve(&self) -> Process {
-        let mut server = Process::serve(&self.data_dir(), &[]);
-        server.address().unwrap();
-        server
-    }
-
     /// Starts a server that must end by itself; gives its exit code and what it said.
     #[track_caller]
     fn refused(&self) -> Refused {

@@ -8,13 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tempfile::TempDir;
-
 use super::{
     load::Load,
     tracer::{Attached, Fault, SMALL, injected},
 };
-use crate::support::process::Process;
+use crate::support::{place::Place, process::Process};
 
 /// Longer than any thread takes to do what a load has given it to do.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -129,20 +127,7 @@ fn place_of_error(error: &str) -> &'static str {
     }
 }
 
-/// Where one run takes place.
-pub(super) struct Place {
-    dir: TempDir,
-}
-
 impl Place {
-    pub(super) fn new() -> Place {
-        Place { dir: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap() }
-    }
-
-    pub(super) fn data_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
-    }
-
     pub(super) fn trace(&self) -> PathBuf {
         self.dir.path().join("trace")
     }

@@ -7,12 +7,11 @@
 use std::{fs, path::Path};
 
 use super::{
-    faults::Place,
     load::Load,
     syncs::wait_until,
     tracer::{Fault, SMALL, injected, serve_with_fault},
 };
-use crate::support::process::Process;
+use crate::support::{place::Place, process::Process};
 
 /// No start makes more calls of one kind, or this test does not end.
 const CALLS_MAX: usize = 200;

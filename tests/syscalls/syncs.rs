@@ -5,13 +5,12 @@
 //! have applied, so that a trace that shows nothing proves nothing.
 
 use super::{
-    faults::Place,
     load::Load,
     order::Run,
     trace::{self, Call},
     tracer::{SMALL, serve},
 };
-use crate::support::process::Process;
+use crate::support::{place::Place, process::Process};
 
 const CALLS: &str = "trace=openat,mkdir,mkdirat,rename,renameat,renameat2,unlink,unlinkat,fdatasync,fsync,\
                      pwrite64,pwritev,pwritev2,ftruncate,fallocate,write,writev,sendto,sendmsg";
@@ -31,9 +30,14 @@ fn record(place: &Place, load: &mut Load, flags: &[&str], and_then: impl FnOnce(
     trace::read(&place.trace())
 }
 
+/// Holds a recorded run against every rule. `always`: an acknowledgement needs a sync before it.
 #[track_caller]
-fn is_right(run: &Run<'_>) {
+fn judged<'c>(calls: &'c [Call], place: &Place, always: bool) -> Run<'c> {
+    let mut run = Run::new(calls, &place.data_dir());
+    run.check_names();
+    run.check_acknowledged(always);
     assert!(run.wrong.is_empty(), "{}", run.wrong.join("\n"));
+    run
 }
 
 /// Waits until a number of `/stats` is as it should be.
@@ -59,11 +63,7 @@ fn always_syncs_what_it_acknowledges_and_every_name_that_it_relies_on() {
         wait_until(load, |stats| stats["checkpoints"].as_u64() > Some(0));
         load.run(4);
     });
-    let data_dir = place.data_dir();
-    let mut run = Run::new(&calls, &data_dir);
-    run.check_names();
-    run.check_acknowledged(true);
-    is_right(&run);
+    let run = judged(&calls, &place, true);
     assert_eq!((run.acknowledged, run.unsynced), (ROUNDS + 4, 0));
     // One client waits for each answer, so nothing can share a sync.
     assert!(run.log_syncs() >= run.acknowledged, "{} syncs", run.log_syncs());
@@ -89,11 +89,7 @@ fn a_start_after_a_kill_syncs_what_it_rewrites_before_it_is_ready() {
     load.run(ROUNDS);
     killed.kill();
     let calls = record(&place, &mut load, &[], |_| ());
-    let data_dir = place.data_dir();
-    let mut run = Run::new(&calls, &data_dir);
-    run.check_names();
-    run.check_acknowledged(true);
-    is_right(&run);
+    let run = judged(&calls, &place, true);
     // The last one of before, written anew; the first of this run; and those of the load.
     assert!(run.new_segments >= 4, "{}", run.new_segments);
     place.check(&mut load, &SMALL);
@@ -109,11 +105,7 @@ fn interval_acknowledges_before_the_sync_and_syncs_by_the_clock() {
             stats["unsynced_bytes"] == 0 && stats["durable_seq"] == stats["appended_seq"]
         });
     });
-    let data_dir = place.data_dir();
-    let mut run = Run::new(&calls, &data_dir);
-    run.check_names();
-    run.check_acknowledged(false);
-    is_right(&run);
+    let run = judged(&calls, &place, false);
     assert_eq!(run.acknowledged, ROUNDS);
     assert!(run.unsynced > 0, "every reply waited for a sync");
 }
@@ -123,11 +115,7 @@ fn interval_acknowledges_before_the_sync_and_syncs_by_the_clock() {
 fn never_syncs_a_log_file_only_when_it_ends() {
     let (place, mut load) = (Place::new(), Load::new(false));
     let calls = record(&place, &mut load, &["--fsync", "never"], |_| ());
-    let data_dir = place.data_dir();
-    let mut run = Run::new(&calls, &data_dir);
-    run.check_names();
-    run.check_acknowledged(false);
-    is_right(&run);
+    let run = judged(&calls, &place, false);
     assert_eq!(run.acknowledged, ROUNDS);
     // The term's first frame is synced, and each file when it is cut to its length. (The header is
     // synced while the file is still a spare.)

@@ -13,9 +13,8 @@ use std::{
 };
 
 use serde_json::Value;
-use tempfile::TempDir;
 
-use crate::support::{client::Client, process::Process};
+use crate::support::{client::Client, place::Place, process::Process};
 
 /// What a tool said.
 struct Said {
@@ -44,27 +43,7 @@ impl Said {
     }
 }
 
-/// A data directory and who runs over it.
-struct Place {
-    dir: TempDir,
-}
-
 impl Place {
-    fn new() -> Place {
-        Place { dir: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap() }
-    }
-
-    fn data_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
-    }
-
-    #[track_caller]
-    fn serve(&self) -> Process {
-        let mut server = Process::serve(&self.data_dir(), &[]);
-        server.address().unwrap();
-        server
-    }
-
     /// Runs a tool over the directory.
     fn tool(&self, arguments: &[&str]) -> Said {
         let data_dir = self.data_dir();

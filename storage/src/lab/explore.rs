@@ -56,12 +56,7 @@ impl fmt::Display for Failure {
 /// # Errors
 /// The first image that breaks a promise.
 pub fn explore(scenario: &Scenario, planted: Option<Planted>) -> Result<Tally, Box<Failure>> {
-    let failed = |broken| {
-        Box::new(Failure { scenario: scenario.clone(), cut: None, operation: String::new(), broken })
-    };
-    let run = guarded(|| Run::record(scenario, planted)).map_err(failed)?;
-    let history = guarded(|| History::of(&run.disk)).map_err(failed)?;
-    guarded(|| run.agree(&history)).map_err(failed)?;
+    let (run, history) = recorded(scenario, planted)?;
     let checker = Checker::new(&run, &history, planted);
     let mut points = run.disk.crash_points();
     if !scenario.seed.is_multiple_of(BEGINNING_EVERY) {
@@ -115,17 +110,24 @@ pub fn find(planted: Planted, seed: u64, scenarios_max: u64) -> Option<(u64, Box
 /// # Panics
 /// If the run has no such operation, or the image is not one of its.
 pub fn replay(scenario: &Scenario, k: u64, choice: &Choice) -> Result<Tally, Box<Failure>> {
-    let failed = |broken| {
-        Box::new(Failure { scenario: scenario.clone(), cut: None, operation: String::new(), broken })
-    };
-    let run = guarded(|| Run::record(scenario, None)).map_err(failed)?;
-    let history = guarded(|| History::of(&run.disk)).map_err(failed)?;
+    let (run, history) = recorded(scenario, None)?;
     let mut points = run.disk.crash_points();
     points.seek(k);
     let (point, mut tally) = (points.point(), Tally::default());
     guarded(|| Checker::new(&run, &history, None).check(&point, choice, true, &mut tally))
         .map_err(|broken| failure(&run, &point, choice.clone(), broken))?;
     Ok(tally)
+}
+
+/// The run and its history, which must agree before anything is cut.
+fn recorded(scenario: &Scenario, planted: Option<Planted>) -> Result<(Run, History), Box<Failure>> {
+    let failed = |broken| {
+        Box::new(Failure { scenario: scenario.clone(), cut: None, operation: String::new(), broken })
+    };
+    let run = guarded(|| Run::record(scenario, planted)).map_err(failed)?;
+    let history = guarded(|| History::of(&run.disk)).map_err(failed)?;
+    guarded(|| run.agree(&history)).map_err(failed)?;
+    Ok((run, history))
 }
 
 fn failure(run: &Run, point: &CrashPoint, choice: Choice, broken: String) -> Box<Failure> {

@@ -87,8 +87,7 @@ impl Run {
         let machine = Machine::new(SimDisk::new(), BEGIN, planted);
         let engine =
             machine.open(&settings, scenario.seed).map_err(|e| format!("an empty directory: {e}"))?;
-        let mut driver = Driver::new(machine, settings, scenario.seed, engine);
-        driver.run.scenario = scenario.clone();
+        let mut driver = Driver::new(machine, settings, scenario.clone(), engine);
         for (i, step) in scenario.steps().iter().enumerate() {
             driver.step(step).map_err(|e| format!("step {i}, {step:?}: {e}"))?;
         }
@@ -149,14 +148,12 @@ impl Run {
 struct Driver {
     machine: Machine,
     engine: Option<Engine>,
-    seed: u64,
     versions: BTreeMap<u8, u64>,
     run: Run,
 }
 
 impl Driver {
-    fn new(machine: Machine, settings: Settings, seed: u64, engine: Engine) -> Self {
-        let scenario = Scenario::new(settings.fsync, super::scenario::Size::Small, seed);
+    fn new(machine: Machine, settings: Settings, scenario: Scenario, engine: Engine) -> Self {
         let run = Run {
             scenario,
             settings,
@@ -169,7 +166,7 @@ impl Driver {
             acks: Vec::new(),
             batches: Vec::new(),
         };
-        Driver { machine, engine: Some(engine), seed, versions: BTreeMap::new(), run }
+        Driver { machine, engine: Some(engine), versions: BTreeMap::new(), run }
     }
 
     fn engine(&self) -> &Engine {
@@ -331,7 +328,7 @@ impl Driver {
         self.engine = None;
         // The operator has seen to the disk.
         self.machine.disk.disarm();
-        let engine = self.machine.open(&self.run.settings, self.seed)?;
+        let engine = self.machine.open(&self.run.settings, self.run.scenario.seed)?;
         // What a start serves is on the disk, whatever the page cache may have shown it.
         self.durable(engine.recovery().last_lsn);
         self.engine = Some(engine);

@@ -116,14 +116,6 @@ impl Shared {
 }
 
 impl Wal {
-    /// Continues the log behind `tail` in a new segment.
-    ///
-    /// # Errors
-    /// As [`resume`](Self::resume).
-    pub fn start(config: Config, tail: Tail, first_index: u64, term: u32, node_id: [u8; 16]) -> Result<Wal> {
-        Wal::resume(config, tail, None, first_index, term, node_id)
-    }
-
     /// Continues the log behind `tail`, in the segment where it ended if that is given and has
     /// room, else in a new one. Begins a term and syncs the `TermStart` alone. Afterwards the log
     /// takes frames and every frame up to `tail` counts as durable.

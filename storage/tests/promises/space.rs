@@ -315,7 +315,7 @@ fn room_that_was_promised_to_one_is_not_promised_to_another() {
         manual: true,
     };
     let nothing = Tail { index: 0, crc: 0, term: 0, ts: UnixMillis(0), end: LogPosition::default() };
-    let wal = Wal::start(config, nothing, 1, 1, [3; 16]).unwrap();
+    let wal = Wal::resume(config, nothing, None, 1, 1, [3; 16]).unwrap();
     for len in [100, 3_000, 5_000, 5_700] {
         let body = || Body::copied(&[7; 5_700][..len]);
         let admit = || wal.admit(body().frame_len(), 0, Urgency::Write);
