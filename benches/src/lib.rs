@@ -1,4 +1,6 @@
-//! What the measurements share: an engine to measure, and keys.
+//! What the measurements share: an engine to measure, real servers beside each other, and keys.
+
+pub mod peer;
 
 use std::{path::Path, sync::Arc};
 
