@@ -4,15 +4,21 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    engine::{Background, Core},
+    engine::{Background, Core, expiry::Left},
     error::{Error, ErrorKind, Result},
     settings::Fsync,
     sync::{Condvar, Mutex, thread},
     wal::Wal,
 };
 
-/// Pause between two rounds of removing what has expired.
+/// Pause between two rounds of removing what has expired, when nothing is left to do.
 const EXPIRE_EVERY: Duration = Duration::from_millis(100);
+/// When there is: the pause is so many times as long as the round before it was. A round holds one
+/// lock after the other nearly all the time, so with 64 stripes one read in 64 x 3 finds its stripe
+/// locked: less than the one in a hundred that a p99 is about.
+const EXPIRE_PAUSE_RATIO: u32 = 2;
+/// And it is at least so long: a round that found no room in the log is short.
+const EXPIRE_PAUSE_MIN: Duration = Duration::from_millis(1);
 /// Pause between two looks at whether a segment is to be prepared.
 const PREPARE_EVERY: Duration = Duration::from_millis(20);
 /// Pause after a segment could not be prepared: writes come back this soon after space does.
@@ -131,9 +137,13 @@ fn prepare(core: &Core, stopping: &Stopping) {
 fn expire(core: &Core, stopping: &Stopping) {
     let mut pause = EXPIRE_EVERY;
     while stopping.sleep(pause) {
+        let begin = core.timeline.monotonic();
         pause = match core.expire_step() {
-            Ok(true) => Duration::from_millis(1),
-            Ok(false) => EXPIRE_EVERY,
+            Ok(Left::More) => {
+                let took = core.timeline.monotonic().saturating_sub(begin);
+                (took * EXPIRE_PAUSE_RATIO).clamp(EXPIRE_PAUSE_MIN, EXPIRE_EVERY)
+            }
+            Ok(Left::Nothing) => EXPIRE_EVERY,
             Err(_) => return,
         };
     }

@@ -2,6 +2,10 @@
 //!
 //! Why logged: without it an evicted key would come back from the log after a restart, with a
 //! value that its owner may have replaced elsewhere meanwhile.
+//!
+//! A removal of one key is a frame of which two thirds are header. Under a limit of bytes a write
+//! that finds the cache full therefore takes out a few victims at once, and the next writes find
+//! room. A limit of items is exact: as many leave as come.
 
 use crate::{
     clock::UnixMillis,
@@ -21,7 +25,12 @@ use crate::{
 /// Bytes of keys in one removal frame, beyond the first key.
 const REMOVAL_KEYS_MAX: usize = 512;
 /// What a removal needs per key besides it: namespace, length, version.
-const REMOVAL_KEY_OVERHEAD: usize = 16;
+pub(super) const REMOVAL_KEY_OVERHEAD: usize = 16;
+/// Victims that leave before they have to, so that they share a frame.
+const VICTIMS_AHEAD_MAX: usize = 8;
+/// A stripe that holds less than its share by more than one part in this many gives up nothing
+/// ahead. Without this the fill of the stripes would drift apart without end.
+const SHARE_TOLERANCE: u64 = 16;
 
 /// What a write adds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,9 +57,17 @@ impl Core {
         now: UnixMillis,
     ) -> bool {
         let budget = self.index.budget();
+        let ahead = self.ahead(stripe, need);
         let mut victims: Vec<(Blob, u64)> = Vec::new();
         let mut key_bytes = 0;
-        while budget.over(need.bytes, need.items) && key_bytes < REMOVAL_KEYS_MAX {
+        while key_bytes < REMOVAL_KEYS_MAX {
+            let must = budget.over(need.bytes, need.items);
+            let may = victims.len() < VICTIMS_AHEAD_MAX
+                && ahead > 0
+                && budget.over_bytes(need.bytes.saturating_add(ahead));
+            if !must && !may {
+                break;
+            }
             let Some(slot) = stripe.victim() else { break };
             let view = stripe.view(slot);
             victims.push((view.blob.clone(), version_of(view.blob, view.lsn)));
@@ -62,6 +79,17 @@ impl Core {
             self.log_removal(stripe, permit, Reason::Evicted, &victims, now);
         }
         !budget.over(need.bytes, need.items)
+    }
+
+    /// How many bytes this stripe makes room for beyond what a write needs: none unless it is the
+    /// limit of bytes that is exceeded.
+    fn ahead(&self, stripe: &Stripe, need: Need) -> u64 {
+        let budget = self.index.budget();
+        if !budget.over_bytes(need.bytes) {
+            return 0;
+        }
+        let share = budget.used().bytes / self.index.stripe_count() as u64;
+        if stripe.used().bytes < share - share / SHARE_TOLERANCE { 0 } else { budget.ahead(need.bytes) }
     }
 
     /// Logs what was just taken out of the stripe, and leaves tombstones where an answer may have

@@ -14,6 +14,13 @@ use crate::sync::{AtomicU64, Ordering};
 /// Tombstones may take one part in this many of the limit, on top of it.
 const FREE_RIDE_PART: u64 = 128;
 
+/// Room is made for this many writes to come besides the one that needs it, so that the removals
+/// share a frame: alone, its header is twice what it says about a key.
+const WRITES_AHEAD: u64 = 7;
+/// But the cache gives up no more than one part in this many of its limit for that. A small cache
+/// stays as full as it may be.
+const AHEAD_PART: u64 = 512;
+
 /// What all stripes together hold, and may hold.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -48,12 +55,24 @@ impl Budget {
 
     /// Whether a limit is exceeded once `extra_bytes` and `extra_items` come in.
     pub(crate) fn over(&self, extra_bytes: u64, extra_items: u64) -> bool {
+        let items = self.items.load(Ordering::Relaxed);
+        exceeds(items, extra_items, self.max_items) || self.over_bytes(extra_bytes)
+    }
+
+    /// Whether the limit of bytes is exceeded once so many come in.
+    pub(crate) fn over_bytes(&self, extra: u64) -> bool {
+        let Some(max) = self.max_bytes else { return false };
         let used = self.used();
-        let counted = match self.max_bytes {
-            Some(max) => used.bytes.saturating_sub(used.tombstone_bytes.min(max / FREE_RIDE_PART)),
-            None => 0,
-        };
-        exceeds(used.items, extra_items, self.max_items) || exceeds(counted, extra_bytes, self.max_bytes)
+        let counted = used.bytes.saturating_sub(used.tombstone_bytes.min(max / FREE_RIDE_PART));
+        exceeds(counted, extra, self.max_bytes)
+    }
+
+    /// How many bytes it is worth making room for at once, for writes that need `bytes` each: a
+    /// few of them, and so little of the cache that nobody misses it. Zero without a limit of
+    /// bytes.
+    pub(crate) fn ahead(&self, bytes: u64) -> u64 {
+        let max = self.max_bytes.unwrap_or(0);
+        bytes.saturating_mul(WRITES_AHEAD).min(max / AHEAD_PART)
     }
 
     /// Whether so much would fit into an empty cache.
@@ -117,6 +136,14 @@ mod tests {
         assert!(!holding(None, None, usage).over(u64::MAX, u64::MAX));
         assert!(budget.holds(110, 4));
         assert!(!budget.holds(111, 1) && !budget.holds(1, 5));
+    }
+
+    #[test]
+    fn room_is_made_ahead_only_for_a_small_part_of_the_limit_and_never_for_items() {
+        assert_eq!(holding(None, Some(512 << 10), Usage::default()).ahead(100), 700);
+        assert_eq!(holding(None, Some(512 << 10), Usage::default()).ahead(1000), 1 << 10);
+        assert_eq!(holding(Some(10), None, Usage::default()).ahead(100), 0);
+        assert!(!holding(Some(1), None, Usage { items: 9, ..Usage::default() }).over_bytes(u64::MAX));
     }
 
     #[test]

@@ -95,6 +95,11 @@ impl Stripe {
         self.used.items as usize
     }
 
+    /// What this stripe holds of what all hold.
+    pub(crate) fn used(&self) -> Usage {
+        self.used
+    }
+
     /// The LSN of the last flush that this stripe has seen. An absence may rest on it.
     pub(crate) fn flushed_at(&self) -> Lsn {
         self.flushed_at

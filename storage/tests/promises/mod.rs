@@ -6,9 +6,11 @@ mod faults;
 mod gates;
 mod learned;
 mod order;
+mod removals;
 mod snapshots;
 mod space;
 mod syncs;
+mod time;
 
 use std::{
     collections::BTreeMap,
@@ -27,8 +29,8 @@ use std::{
 
 use emberkeep_storage::{
     Action, Background, BatchOp, BatchOutcome, Commit, Components, Condition, Cursor, DeleteOutcome, Engine,
-    ErrorKind, Expiry, Fsync, Gate, Incr, IncrOutcome, Key, Level, Lsn, PutOutcome, Settings, UnixMillis,
-    Write,
+    ErrorKind, Eviction, Expiry, Fsync, Gate, Incr, IncrOutcome, Key, Level, Lsn, PutOutcome, Settings,
+    UnixMillis, Write,
     format::{
         checksum::Salt,
         frame::{self, Kind},
