@@ -2,7 +2,8 @@
 //!
 //! Three layers, each knowing only the one below: [`cli`] and [`http`] translate a protocol and
 //! call [`node`], the one set of use cases; `node` owns the engine (`emberkeep_storage`).
-//! [`config`] is data, [`observe`] is what a person reads, [`name`] is what a rename changes.
+//! [`config`] is data, [`observe`] is what a person reads, [`name`] is what a rename changes,
+//! [`system`] is what the operating system says about memory.
 //! [`tool`] is no part of the server: it looks at one, or at its data, from outside.
 //!
 //! Not here: how bytes reach a disk and come back. That is the engine's.
@@ -15,4 +16,5 @@ pub mod http;
 pub mod name;
 pub mod node;
 pub mod observe;
+pub mod system;
 pub mod tool;

@@ -3,6 +3,7 @@
 mod crash;
 mod full;
 mod http;
+mod memory;
 mod support;
 mod syscalls;
 mod tools;

@@ -14,7 +14,7 @@ use super::{
     tool,
 };
 use crate::{
-    config::{ServerSettings, units},
+    config::{ServerSettings, memory::MemoryLimit, units},
     name,
     node::{
         Eviction, Fsync,
@@ -132,9 +132,10 @@ pub(super) struct ServeFlags {
 // How much the cache holds, and who leaves. (A doc comment would become the text of the command.)
 #[derive(Debug, ClapArgs)]
 pub(super) struct LimitFlags {
-    /// Memory for entries, such as 512MiB or 4GiB, or none [default: 1GiB]
-    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
-    pub(super) max_memory: Option<Limit>,
+    /// Memory for entries, such as 4GiB; a share of what this process may use, such as 60% (of its
+    /// cgroup's limit or of the machine); or none [default: 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = MemoryLimit::parse)]
+    pub(super) max_memory: Option<MemoryLimit>,
     /// Number of entries, or none [default: none]
     #[arg(long, visible_alias = "capacity", value_name = "COUNT", allow_negative_numbers = true, value_parser = parse_count)]
     pub(super) max_items: Option<Limit>,
@@ -159,11 +160,12 @@ impl ServeFlags {
         settings.listen = SocketAddr::new(bind, self.port.unwrap_or(settings.listen.port()));
         settings.insecure_no_auth = self.insecure_no_auth;
         replace(&mut settings.halt_grace, self.halt_grace.map(|grace| grace.0));
+        settings.memory_percent = self.limits.max_memory.and_then(MemoryLimit::percent);
         let engine = &mut settings.engine;
         replace(&mut engine.data_dir, self.data_dir);
         replace(&mut engine.fsync, self.fsync.map(Fsync::from));
         replace(&mut engine.fsync_interval, self.fsync_interval);
-        replace(&mut engine.max_bytes, self.limits.max_memory.map(|limit| limit.0));
+        replace(&mut engine.max_bytes, self.limits.max_memory.map(MemoryLimit::bytes).transpose()?);
         replace(&mut engine.max_items, self.limits.max_items.map(|limit| limit.0));
         replace(&mut engine.segment_bytes, self.segment_size);
         // A snapshot is due after so many bytes of log, at least one segment.
@@ -240,10 +242,6 @@ fn parse_segment(text: &str) -> Result<u64> {
     }
 }
 
-fn parse_memory(text: &str) -> Result<Limit> {
-    if text == "none" { Ok(Limit(None)) } else { units::parse_bytes(text).map(|bytes| Limit(Some(bytes))) }
-}
-
 fn parse_count(text: &str) -> Result<Limit> {
     match (text, text.parse()) {
         ("none", _) => Ok(Limit(None)),
@@ -313,11 +311,14 @@ mod tests {
         assert_eq!(settings(&["--halt-grace", "0"]).unwrap().halt_grace, Some(Duration::ZERO));
         assert_eq!(settings(&["--halt-grace", "none"]).unwrap().halt_grace, None);
         assert_eq!(settings(&["serve", "--max-memory", "none"]).unwrap().engine.max_bytes, None);
+        let share = settings(&["--max-memory", "50%"]).unwrap();
+        let half = MemoryLimit::Percent(50).bytes().unwrap();
+        assert_eq!((share.memory_percent, share.engine.max_bytes), (Some(50), half));
     }
 
     #[test]
     fn a_wrong_value_is_refused_and_says_what_is_right() {
-        let table: [(&[&str], &str); 16] = [
+        let table: [(&[&str], &str); 19] = [
             (&["--port", "70000"], "65535"),
             (&["--port", "x"], "65535"),
             (&["--fsync", "sometimes"], "always, interval, never"),
@@ -331,6 +332,9 @@ mod tests {
             (&["--checkpoint-size", "1MiB"], "--checkpoint-size"),
             (&["--max-memory", "1KiB"], "at least 65536"),
             (&["--max-memory", "1KiB"], "--max-memory"),
+            (&["--max-memory", "0%"], "from 1% to 95%"),
+            (&["--max-memory", "120%"], "from 1% to 95%"),
+            (&["--max-memory", "lots"], "such as 60%"),
             (&["--max-items", "0"], "--max-items"),
             (&["--bind", "0.0.0.0"], "--insecure-no-auth"),
             (&["--prot", "1"], "--port"),

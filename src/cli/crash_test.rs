@@ -112,7 +112,9 @@ impl CrashTestFlags {
         let mut settings = ServerSettings::default();
         let engine = &mut settings.engine;
         engine.fsync_interval = self.fsync_interval.unwrap_or(engine.fsync_interval);
-        engine.max_bytes = self.limits.max_memory.map_or(engine.max_bytes, |limit| limit.0);
+        if let Some(limit) = self.limits.max_memory {
+            engine.max_bytes = limit.bytes()?;
+        }
         engine.max_items = self.limits.max_items.map_or(engine.max_items, |limit| limit.0);
         settings.validate().map_err(by_flag)
     }
@@ -146,7 +148,7 @@ impl CrashTestFlags {
         };
         let given = [
             ("--fsync-interval", self.fsync_interval.map(|span| format!("{}ms", span.as_millis()))),
-            ("--max-memory", self.limits.max_memory.map(limit)),
+            ("--max-memory", self.max_bytes().map(limit)),
             ("--max-items", self.limits.max_items.map(limit)),
             ("--eviction", self.limits.eviction.map(eviction)),
         ];
@@ -157,11 +159,16 @@ impl CrashTestFlags {
             .collect()
     }
 
+    /// The limit of memory, if one was given; validated before.
+    fn max_bytes(&self) -> Option<Limit> {
+        self.limits.max_memory.and_then(|limit| limit.bytes().ok()).map(Limit)
+    }
+
     /// Whether the keys of the test may be too much for the limits.
     fn evicts(&self) -> bool {
         let keys = u64::from(self.keys);
         let below = |limit: Option<Limit>, need: u64| limit.and_then(|l| l.0).is_some_and(|max| max < need);
-        let memory = Some(self.limits.max_memory.unwrap_or(Limit(Some(1 << 30))));
+        let memory = Some(self.max_bytes().unwrap_or(Limit(Some(1 << 30))));
         below(self.limits.max_items, keys) || below(memory, keys * ENTRY_BYTES_MAX)
     }
 }

@@ -58,7 +58,7 @@ async fn serve(listener: TcpListener, node: Arc<Node>, settings: ServerSettings)
     let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     // Nobody may be reading; that is no reason not to serve.
-    io::stdout().write_all(startup::block(&node, address).as_bytes()).ok();
+    io::stdout().write_all(startup::block(&node, address, settings.memory_percent).as_bytes()).ok();
     io::stdout().flush().ok();
     let stop = async {
         let why = tokio::select! {

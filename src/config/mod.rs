@@ -4,6 +4,7 @@
 //! Validated once, before anything is opened; an error says what would be right. Components
 //! (disk, clock) are not settings.
 
+pub mod memory;
 pub mod units;
 
 use std::{net::SocketAddr, time::Duration};
@@ -28,6 +29,9 @@ pub struct ServerSettings {
     /// How long reads go on after the log has stopped; then the process ends. `None`: until it is
     /// told to stop. Default 5 s.
     pub halt_grace: Option<Duration>,
+    /// The share of the memory that this process may use, in per cent, from which `engine.max_bytes`
+    /// was worked out. `None` (the default): it was given in bytes.
+    pub memory_percent: Option<u8>,
     /// Deadlines and limits of HTTP.
     pub http: HttpSettings,
     /// The engine's own settings.
@@ -79,6 +83,7 @@ impl Default for ServerSettings {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             insecure_no_auth: false,
             halt_grace: Some(Duration::from_secs(5)),
+            memory_percent: None,
             http: HttpSettings::default(),
             engine: Settings::new(name::DATA_DIR),
         }

@@ -25,6 +25,8 @@ const SMALL: u64 = 64 << 10;
 pub(super) struct Bodies {
     /// One permit for each `SMALL` bytes.
     room: Semaphore,
+    /// How many there are in all.
+    permits: usize,
 }
 
 /// A whole body, holding its room for as long as it lives.
@@ -36,7 +38,13 @@ pub(super) struct Received<'b> {
 impl Bodies {
     pub(super) fn new(bytes_max: u64) -> Self {
         let permits = usize::try_from(bytes_max / SMALL).unwrap_or(usize::MAX);
-        Bodies { room: Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS)) }
+        let permits = permits.clamp(1, Semaphore::MAX_PERMITS);
+        Bodies { room: Semaphore::new(permits), permits }
+    }
+
+    /// Room that large bodies hold at the moment, in bytes.
+    pub(super) fn held_bytes(&self) -> u64 {
+        (self.permits - self.room.available_permits()) as u64 * SMALL
     }
 
     /// Reads a whole body.

@@ -7,6 +7,7 @@
 //! | `values` | `/v1/keys`, `/v1/keys64`: raw bytes in, raw bytes out |
 //! | `compat` | the endpoints of the wire-compatible API: `/set`, `/get`, `/delete`, `/save`, `/load` |
 //! | `status` | `/`, `/health`, `/stats` |
+//! | `stats` | `/v1/stats`: the same in groups, and where the memory is |
 //! | `key`, `query`, `conditional`, `headers`, `body` | pure translation of one part of a request |
 //! | `error` | the only place that knows which status a [`Code`](crate::node::error::Code) is |
 
@@ -20,6 +21,7 @@ pub mod key;
 mod query;
 mod server;
 mod service;
+mod stats;
 mod status;
 mod values;
 
@@ -68,6 +70,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/load", get(compat::load).post(compat::load))
         .route("/health", get(status::health))
         .route("/stats", get(status::stats))
+        .route("/v1/stats", get(stats::stats))
         .fallback(service::no_route)
         .method_not_allowed_fallback(service::no_method)
         .with_state(app)

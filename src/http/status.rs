@@ -61,7 +61,7 @@ pub(super) async fn stats(State(app): Shared, request: Request) -> Result<Respon
 }
 
 /// Log numbers are strings, as everywhere in JSON: they may not fit a double.
-fn stats_json(app: &App) -> Value {
+pub(super) fn stats_json(app: &App) -> Value {
     let (stats, settings) = (app.node.stats(), app.node.settings());
     let reads = stats.hits + stats.misses;
     let hit_ratio = if reads == 0 { 0.0 } else { stats.hits as f64 / reads as f64 };

@@ -7,21 +7,27 @@ use std::{fmt::Write, net::SocketAddr, time::Duration};
 use emberkeep_storage::{Progress, RecoveryReport, Settings};
 
 use crate::{
-    config::units::{show_bytes, show_span},
+    config::{
+        memory,
+        units::{show_bytes, show_span},
+    },
     name,
     node::{Fsync, Node, policy_name},
+    system,
 };
 
-/// The block, lines ended.
-pub fn block(node: &Node, address: SocketAddr) -> String {
+/// The block, lines ended. `memory_percent`: the share of memory that the limit is, if it is one.
+pub fn block(node: &Node, address: SocketAddr, memory_percent: Option<u8>) -> String {
     let settings = node.settings();
+    let allowed = system::allowed_memory();
     let mut out = format!("{} {}\n", name::PRODUCT, name::VERSION);
     line(&mut out, "data", &settings.data_dir.display().to_string());
     line(&mut out, "durability", &durability(settings));
-    line(&mut out, "memory", &memory(settings));
+    line(&mut out, "memory", &memory(settings, memory::origin(memory_percent, allowed)));
     line(&mut out, "eviction", policy_name(settings.eviction));
     line(&mut out, "recovery", &recovery(node.recovery()));
-    for warning in &node.recovery().warnings {
+    let out_of_reach = memory::warning(settings.max_bytes, allowed);
+    for warning in node.recovery().warnings.iter().chain(&out_of_reach) {
         line(&mut out, "warning", warning);
     }
     line(&mut out, "ready", "yes");
@@ -74,10 +80,12 @@ fn durability(settings: &Settings) -> String {
     }
 }
 
-fn memory(settings: &Settings) -> String {
-    let bytes = settings
-        .max_bytes
-        .map_or("no limit in bytes".to_owned(), |max| format!("at most {}", show_bytes(max)));
+fn memory(settings: &Settings, origin: Option<String>) -> String {
+    let bytes = match (settings.max_bytes.map(show_bytes), origin) {
+        (Some(max), Some(origin)) => format!("at most {max}, {origin}"),
+        (Some(max), None) => format!("at most {max}"),
+        (None, _) => "no limit in bytes".to_owned(),
+    };
     match settings.max_items {
         Some(max) => format!("{bytes}, at most {max} items"),
         None => bytes,

@@ -53,6 +53,8 @@ pub struct Stats {
     pub syncs: u64,
     /// Bytes appended to the log.
     pub log_bytes: u64,
+    /// Memory of the buffers in which frames wait for the disk.
+    pub log_buffer_bytes: u64,
     /// Snapshots taken.
     pub checkpoints: u64,
     /// The begin of the snapshot that a restart would start from.
@@ -87,6 +89,7 @@ impl Core {
             term: u64::from(self.wal.term()),
             syncs: self.wal.syncs(),
             log_bytes: self.wal.log_bytes(),
+            log_buffer_bytes: self.wal.buffer_bytes(),
             checkpoints: count(&self.counters.checkpoints),
             last_checkpoint: self.checkpointer.last(),
             halted: self.wal.halt().cause().map(ToString::to_string),

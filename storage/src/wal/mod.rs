@@ -261,6 +261,11 @@ impl Wal {
         self.shared.halt(cause)
     }
 
+    /// Memory that the staging buffers hold.
+    pub fn buffer_bytes(&self) -> u64 {
+        self.staging.buffer_bytes()
+    }
+
     /// Bytes of frames handed out in this run.
     pub fn log_bytes(&self) -> u64 {
         self.staging.log_bytes()

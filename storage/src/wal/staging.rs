@@ -356,6 +356,14 @@ impl Staging {
         self.lock().log_bytes
     }
 
+    /// Memory that the buffers hold, filled or not. Large values are not in it: the buffers only
+    /// refer to them.
+    pub(crate) fn buffer_bytes(&self) -> u64 {
+        let s = self.lock();
+        let filling: usize = s.filling.parts.iter().map(|part| part.bytes.capacity()).sum();
+        (filling + s.spare_buffer.capacity()) as u64 + s.in_flight
+    }
+
     pub(crate) fn term(&self) -> u32 {
         self.term
     }

@@ -1,0 +1,131 @@
+//! `GET /v1/stats`: what `/stats` says, in groups, and where the memory is.
+//!
+//! The lines of `memory` add up to what the system says is resident: what is not known by name is
+//! a line too, so nothing can hide. It is what the allocator holds free or loses between sizes,
+//! connections, stacks, and the buffers of a snapshot that is being taken.
+
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use serde_json::{Map, Value, json};
+
+use super::{App, Shared, compat::json_reply, error::Result, query::Query, status::stats_json};
+use crate::system::{self, Allowed, Resident};
+
+/// What belongs together. What is in no group is about the server.
+const GROUPS: [(&str, &[&str]); 4] = [
+    ("reads", &["hits", "misses", "hit_ratio"]),
+    (
+        "entries",
+        &["items", "bytes", "tombstone_bytes", "max_items", "max_bytes", "policy", "evictions", "expired"],
+    ),
+    (
+        "log",
+        &[
+            "fsync",
+            "term",
+            "appended_seq",
+            "written_seq",
+            "durable_seq",
+            "unsynced_bytes",
+            "syncs",
+            "log_bytes",
+            "disk_full",
+            "halted",
+        ],
+    ),
+    ("snapshots", &["checkpoints", "last_checkpoint_seq"]),
+];
+
+pub(super) async fn stats(State(app): Shared, request: Request) -> Result<Response> {
+    Query::parse(request.uri().query(), &[])?;
+    let Value::Object(flat) = stats_json(&app) else { unreachable!("it is an object") };
+    let mut groups = grouped(flat);
+    groups.insert("memory".to_owned(), memory(&app));
+    Ok(json_reply(Value::Object(groups)))
+}
+
+fn grouped(mut flat: Map<String, Value>) -> Map<String, Value> {
+    let mut groups = Map::new();
+    for (name, fields) in GROUPS {
+        let taken = fields.iter().filter_map(|field| flat.shift_remove_entry(*field));
+        groups.insert(name.to_owned(), Value::Object(taken.collect()));
+    }
+    groups.insert("server".to_owned(), Value::Object(flat));
+    groups
+}
+
+fn memory(app: &App) -> Value {
+    let stats = app.node.stats();
+    let known = Known {
+        // As charged: keys, values, slots, table, timers, the policy's own.
+        entries: stats.bytes.saturating_sub(stats.tombstone_bytes),
+        tombstones: stats.tombstone_bytes,
+        log_buffers: stats.log_buffer_bytes,
+        request_bodies: app.bodies.held_bytes(),
+    };
+    report(&known, system::resident(), system::allowed_memory())
+}
+
+/// What the server knows that it holds, in bytes.
+struct Known {
+    entries: u64,
+    tombstones: u64,
+    log_buffers: u64,
+    request_bodies: u64,
+}
+
+/// Null where the system does not tell.
+fn report(known: &Known, resident: Option<Resident>, allowed: Option<Allowed>) -> Value {
+    let Known { entries, tombstones, log_buffers, request_bodies } = *known;
+    let rest = resident.map(|resident| {
+        // Less than nothing if what is charged was never touched, or is swapped out.
+        resident.anonymous as i64 - (entries + tombstones + log_buffers + request_bodies) as i64
+    });
+    json!({
+        "resident_bytes": resident.map(|resident| resident.total),
+        "lines": {
+            "entries_bytes": entries,
+            "tombstones_bytes": tombstones,
+            "log_buffers_bytes": log_buffers,
+            "request_bodies_bytes": request_bodies,
+            "program_and_mapped_files_bytes": resident.map(|resident| resident.files + resident.shared),
+            "unaccounted_bytes": rest,
+        },
+        "allowed_bytes": allowed.map(|allowed| allowed.bytes),
+        "allowed_by": allowed.map(|allowed| allowed.by.as_str()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_memory_add_up_to_what_is_resident() {
+        let resident = Resident { total: 1000, anonymous: 700, files: 250, shared: 50 };
+        let sum = |value: &Value| {
+            value["lines"].as_object().unwrap().values().map(|line| line.as_i64().unwrap()).sum::<i64>()
+        };
+        for entries in [0, 400, 5000] {
+            let known = Known { entries, tombstones: 10, log_buffers: 20, request_bodies: 30 };
+            let value = report(&known, Some(resident), None);
+            assert_eq!((sum(&value), value["resident_bytes"].as_i64()), (1000, Some(1000)), "{value}");
+        }
+        let unknown = Known { entries: 1, tombstones: 0, log_buffers: 0, request_bodies: 0 };
+        assert_eq!(report(&unknown, None, None)["lines"]["unaccounted_bytes"], Value::Null);
+    }
+
+    #[test]
+    fn every_field_is_in_one_group_also_one_that_nobody_has_thought_of() {
+        let flat: Map<String, Value> = ["hits", "items", "term", "checkpoints", "new"]
+            .map(|f| (f.to_owned(), json!(1)))
+            .into_iter()
+            .collect();
+        let groups = grouped(flat);
+        assert_eq!(groups["server"], json!({ "new": 1 }));
+        assert_eq!(groups["entries"], json!({ "items": 1 }));
+        assert_eq!(groups.values().map(|group| group.as_object().unwrap().len()).sum::<usize>(), 5);
+    }
+}
