@@ -62,6 +62,22 @@ pub fn resident() -> Option<Resident> {
     resident_of(&read(Path::new("/proc/self/status"))?)
 }
 
+/// What the allocator holds of freed memory, for later or because it lies between what is in use;
+/// `None` if it does not tell. Walks its lists of free pieces: milliseconds in a large process.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub fn allocator_free_bytes() -> Option<u64> {
+    use malloc_info::info::TotalType;
+    let info = malloc_info::malloc_info().ok()?;
+    let free = info.total.iter().filter(|total| matches!(total.r#type, TotalType::Fast | TotalType::Rest));
+    Some(free.map(|total| total.size as u64).sum())
+}
+
+/// Another allocator, which does not tell.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn allocator_free_bytes() -> Option<u64> {
+    None
+}
+
 fn read(path: &Path) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }

@@ -1,8 +1,8 @@
 //! `GET /v1/stats`: what `/stats` says, in groups, and where the memory is.
 //!
 //! The lines of `memory` add up to what the system says is resident: what is not known by name is
-//! a line too, so nothing can hide. It is what the allocator holds free or loses between sizes,
-//! connections, stacks, and the buffers of a snapshot that is being taken.
+//! a line too, so nothing can hide. It is connections, stacks, and the buffers of a snapshot that is
+//! being taken.
 
 use axum::{
     extract::{Request, State},
@@ -64,24 +64,29 @@ fn memory(app: &App) -> Value {
         tombstones: stats.tombstone_bytes,
         log_buffers: stats.log_buffer_bytes,
         request_bodies: app.bodies.held_bytes(),
+        allocator_free: system::allocator_free_bytes().unwrap_or(0),
     };
     report(&known, system::resident(), system::allowed_memory())
 }
 
 /// What the server knows that it holds, in bytes.
+#[derive(Default)]
 struct Known {
     entries: u64,
     tombstones: u64,
     log_buffers: u64,
     request_bodies: u64,
+    /// Freed, and not given back to the system.
+    allocator_free: u64,
 }
 
 /// Null where the system does not tell.
 fn report(known: &Known, resident: Option<Resident>, allowed: Option<Allowed>) -> Value {
-    let Known { entries, tombstones, log_buffers, request_bodies } = *known;
+    let Known { entries, tombstones, log_buffers, request_bodies, allocator_free } = *known;
+    let named = entries + tombstones + log_buffers + request_bodies + allocator_free;
     let rest = resident.map(|resident| {
         // Less than nothing if what is charged was never touched, or is swapped out.
-        resident.anonymous as i64 - (entries + tombstones + log_buffers + request_bodies) as i64
+        resident.anonymous as i64 - named as i64
     });
     json!({
         "resident_bytes": resident.map(|resident| resident.total),
@@ -90,6 +95,7 @@ fn report(known: &Known, resident: Option<Resident>, allowed: Option<Allowed>) -
             "tombstones_bytes": tombstones,
             "log_buffers_bytes": log_buffers,
             "request_bodies_bytes": request_bodies,
+            "allocator_free_bytes": allocator_free,
             "program_and_mapped_files_bytes": resident.map(|resident| resident.files + resident.shared),
             "unaccounted_bytes": rest,
         },
@@ -109,12 +115,12 @@ mod tests {
             value["lines"].as_object().unwrap().values().map(|line| line.as_i64().unwrap()).sum::<i64>()
         };
         for entries in [0, 400, 5000] {
-            let known = Known { entries, tombstones: 10, log_buffers: 20, request_bodies: 30 };
+            let known =
+                Known { entries, tombstones: 10, log_buffers: 20, request_bodies: 30, allocator_free: 40 };
             let value = report(&known, Some(resident), None);
             assert_eq!((sum(&value), value["resident_bytes"].as_i64()), (1000, Some(1000)), "{value}");
         }
-        let unknown = Known { entries: 1, tombstones: 0, log_buffers: 0, request_bodies: 0 };
-        assert_eq!(report(&unknown, None, None)["lines"]["unaccounted_bytes"], Value::Null);
+        assert_eq!(report(&Known::default(), None, None)["lines"]["unaccounted_bytes"], Value::Null);
     }
 
     #[test]

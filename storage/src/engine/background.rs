@@ -16,7 +16,7 @@ const EXPIRE_EVERY: Duration = Duration::from_millis(100);
 /// When there is: the pause is so many times as long as the round before it was. A round holds one
 /// lock after the other nearly all the time, so with 64 stripes one read in 64 x 3 finds its stripe
 /// locked: less than the one in a hundred that a p99 is about.
-const EXPIRE_PAUSE_RATIO: u32 = 2;
+const EXPIRE_PAUSE_RATIO: u32 = 1;
 /// And it is at least so long: a round that found no room in the log is short.
 const EXPIRE_PAUSE_MIN: Duration = Duration::from_millis(1);
 /// Pause between two looks at whether a segment is to be prepared.
