@@ -62,19 +62,34 @@ pub fn resident() -> Option<Resident> {
     resident_of(&read(Path::new("/proc/self/status"))?)
 }
 
-/// What the allocator holds of freed memory, for later or because it lies between what is in use;
-/// `None` if it does not tell. Walks its lists of free pieces: milliseconds in a large process.
+/// What the allocator has handed out, and what it keeps free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heap {
+    /// Bytes in use, with what is in front of each piece and behind it.
+    pub in_use: u64,
+    /// Bytes freed and kept, for later or because they lie between what is in use. Pages of them
+    /// that were never touched are not in memory.
+    pub free: u64,
+}
+
+/// The heap of this process; `None` if the allocator does not tell. Walks all free pieces:
+/// milliseconds in a large process.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-pub fn allocator_free_bytes() -> Option<u64> {
-    use malloc_info::info::TotalType;
+pub fn heap() -> Option<Heap> {
+    use malloc_info::info::{SystemType, TotalType};
     let info = malloc_info::malloc_info().ok()?;
-    let free = info.total.iter().filter(|total| matches!(total.r#type, TotalType::Fast | TotalType::Rest));
-    Some(free.map(|total| total.size as u64).sum())
+    let total = |wanted: TotalType| {
+        info.total.iter().filter(|total| total.r#type == wanted).map(|total| total.size as u64).sum::<u64>()
+    };
+    let pools = info.system.iter().find(|system| system.r#type == SystemType::Current)?.size as u64;
+    let free = total(TotalType::Fast) + total(TotalType::Rest);
+    // Large pieces are mapped apart from the pools.
+    Some(Heap { in_use: pools.saturating_sub(free) + total(TotalType::Mmap), free })
 }
 
 /// Another allocator, which does not tell.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-pub fn allocator_free_bytes() -> Option<u64> {
+pub fn heap() -> Option<Heap> {
     None
 }
 

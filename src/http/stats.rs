@@ -1,7 +1,7 @@
 //! `GET /v1/stats`: what `/stats` says, in groups, and where the memory is.
 //!
-//! The lines of `memory` add up to what the system says is resident: what is not known by name is
-//! a line too, so nothing can hide. It is connections, stacks, and the buffers of a snapshot that is
+//! The lines of `memory` add up to what the system says is resident: what is in use and not known by
+//! name is a line too, so nothing can hide. It is connections, stacks, and the buffers of a snapshot that is
 //! being taken.
 
 use axum::{
@@ -11,7 +11,7 @@ use axum::{
 use serde_json::{Map, Value, json};
 
 use super::{App, Shared, compat::json_reply, error::Result, query::Query, status::stats_json};
-use crate::system::{self, Allowed, Resident};
+use crate::system::{self, Allowed, Heap, Resident};
 
 /// What belongs together. What is in no group is about the server.
 const GROUPS: [(&str, &[&str]); 4] = [
@@ -64,9 +64,8 @@ fn memory(app: &App) -> Value {
         tombstones: stats.tombstone_bytes,
         log_buffers: stats.log_buffer_bytes,
         request_bodies: app.bodies.held_bytes(),
-        allocator_free: system::allocator_free_bytes().unwrap_or(0),
     };
-    report(&known, system::resident(), system::allowed_memory())
+    report(&known, system::resident(), system::heap(), system::allowed_memory())
 }
 
 /// What the server knows that it holds, in bytes.
@@ -76,13 +75,16 @@ struct Known {
     tombstones: u64,
     log_buffers: u64,
     request_bodies: u64,
-    /// Freed, and not given back to the system.
-    allocator_free: u64,
 }
 
 /// Null where the system does not tell.
-fn report(known: &Known, resident: Option<Resident>, allowed: Option<Allowed>) -> Value {
-    let Known { entries, tombstones, log_buffers, request_bodies, allocator_free } = *known;
+fn report(known: &Known, resident: Option<Resident>, heap: Option<Heap>, allowed: Option<Allowed>) -> Value {
+    let Known { entries, tombstones, log_buffers, request_bodies } = *known;
+    // What is in memory beyond what is in use, but no more than is free.
+    let allocator_free = match (resident, heap) {
+        (Some(resident), Some(heap)) => resident.anonymous.saturating_sub(heap.in_use).min(heap.free),
+        _ => 0,
+    };
     let named = entries + tombstones + log_buffers + request_bodies + allocator_free;
     let rest = resident.map(|resident| {
         // Less than nothing if what is charged was never touched, or is swapped out.
@@ -114,13 +116,18 @@ mod tests {
         let sum = |value: &Value| {
             value["lines"].as_object().unwrap().values().map(|line| line.as_i64().unwrap()).sum::<i64>()
         };
-        for entries in [0, 400, 5000] {
-            let known =
-                Known { entries, tombstones: 10, log_buffers: 20, request_bodies: 30, allocator_free: 40 };
-            let value = report(&known, Some(resident), None);
+        let heaps = [None, Some(Heap { in_use: 600, free: 90 }), Some(Heap { in_use: 900, free: 90 })];
+        for (entries, heap) in
+            [0, 400, 5000].into_iter().flat_map(|entries| heaps.map(|heap| (entries, heap)))
+        {
+            let known = Known { entries, tombstones: 10, log_buffers: 20, request_bodies: 30 };
+            let value = report(&known, Some(resident), heap, None);
             assert_eq!((sum(&value), value["resident_bytes"].as_i64()), (1000, Some(1000)), "{value}");
         }
-        assert_eq!(report(&Known::default(), None, None)["lines"]["unaccounted_bytes"], Value::Null);
+        let in_use = Some(Heap { in_use: 600, free: 90 });
+        let value = report(&Known::default(), Some(resident), in_use, None);
+        assert_eq!(value["lines"]["allocator_free_bytes"], 90, "never more than is free: {value}");
+        assert_eq!(report(&Known::default(), None, None, None)["lines"]["unaccounted_bytes"], Value::Null);
     }
 
     #[test]

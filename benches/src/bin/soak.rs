@@ -52,11 +52,7 @@ const LOOKS: u64 = 200;
 const VARIANTS: [(&str, &str, &str); 5] = [
     ("system", "", ""),
     ("system", "GLIBC_TUNABLES", "glibc.malloc.arena_max=1"),
-    (
-        "system",
-        "GLIBC_TUNABLES",
-        "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=134217728",
-    ),
+    ("system", "GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=16384"),
     ("jemalloc", "", ""),
     ("mimalloc", "", ""),
 ];
