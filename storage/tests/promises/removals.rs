@@ -135,7 +135,7 @@ fn under_a_limit_of_bytes_victims_share_their_frames_and_a_limit_of_items_is_exa
         let engine = Lab::new(Settings { checkpoint_bytes: 1 << 40, ..settings }).open().unwrap();
         let write = |i: u32| {
             drop(put_unsynced(&engine, &format!("key:{i:012}"), &[7; 512]));
-            if i % 64 == 0 {
+            if i.is_multiple_of(64) {
                 engine.step().unwrap();
             }
         };
