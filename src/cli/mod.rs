@@ -11,6 +11,7 @@ mod tool;
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::Parser;
+use emberkeep_storage::allocator;
 
 use self::args::{Args, Command, ServeFlags};
 use crate::{name, node::error::Error};
@@ -45,6 +46,7 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn serve(flags: ServeFlags) -> Result<ExitCode, exit::Failed> {
+    allocator::tune();
     serve::run(flags.into_settings().map_err(usage)?)?;
     Ok(ExitCode::SUCCESS)
 }

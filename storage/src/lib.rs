@@ -13,9 +13,10 @@
 //! wal  snapshot  manifest | index  evict   the two halves do not know each other
 //! format                                bytes in, values out
 //! vfs  clock  random  watermark  halt   the seams
-//! lsn  error  settings
+//! lsn  error  settings  allocator
 //! ```
 
+pub mod allocator;
 pub mod clock;
 pub mod engine;
 pub mod error;

@@ -26,7 +26,8 @@ use emberkeep_benches::{
     settings,
 };
 use emberkeep_storage::{
-    Background, Condition, Engine, ErrorKind, Fsync, Settings, Write, random::Random, vfs::os::OsVfs,
+    Background, Condition, Engine, ErrorKind, Fsync, Settings, Write, allocator, random::Random,
+    vfs::os::OsVfs,
 };
 
 #[cfg(feature = "jemalloc")]
@@ -46,11 +47,11 @@ const HEADS: [&str; 8] =
     ["allocator", "settings", "items", "accounted MiB", "of the limit", "resident MiB", "ratio", "highest"];
 /// Resident pages are looked at this often.
 const LOOKS: u64 = 200;
-/// Settings of the environment, and the allocators they are for.
+/// Settings, and the allocators they are for: of the environment, or what the server does itself.
 const VARIANTS: [(&str, &str, &str); 6] = [
     ("system", "", ""),
     ("system", "GLIBC_TUNABLES", "glibc.malloc.arena_max=1"),
-    ("system", "GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=16384"),
+    ("system", "tuned", "as the server does"),
     ("jemalloc", "", ""),
     ("jemalloc", "_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0"),
     ("mimalloc", "", ""),
@@ -65,7 +66,10 @@ struct Options {
 fn main() {
     let mut flags = Flags::parse("soak.rs");
     let allocator: String = flags.take("allocator", "all".to_owned());
-    let bare = flags.take("bare", false);
+    let (bare, tuned) = (flags.take("bare", false), flags.take("tuned", false));
+    if tuned {
+        allocator::tune();
+    }
     let (max_mib, times) = (flags.take("max-mib", 512u64), flags.take("times", 10u64));
     let options = Options { max_bytes: max_mib << 20, times, dir: flags.take("dir", std::env::temp_dir()) };
     let markdown = flags.markdown();
@@ -92,12 +96,17 @@ impl Options {
         cargo.args(["--", "--bare", "true"]);
         cargo.args(["--max-mib", &(self.max_bytes >> 20).to_string(), "--times", &self.times.to_string()]);
         cargo.arg("--dir").arg(&self.dir).current_dir(env!("CARGO_MANIFEST_DIR"));
-        if !name.is_empty() {
-            cargo.env(name, value);
+        match *name {
+            "" => {}
+            "tuned" => drop(cargo.args(["--tuned", "true"])),
+            _ => drop(cargo.env(name, value)),
         }
         let output = cargo.output().expect("cargo runs");
         assert!(output.status.success(), "{allocator}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim_end().split('\t').map(str::to_owned).collect()
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut row: Vec<String> = said.trim_end().split('\t').map(str::to_owned).collect();
+        row.insert(1, if value.is_empty() { "none".to_owned() } else { (*value).to_owned() });
+        row
     }
 
     fn row(&self) -> Vec<String> {
@@ -126,10 +135,6 @@ impl Options {
         let mib = |bytes: f64| format!("{:.0}", bytes / f64::from(1 << 20));
         vec![
             LINKED.to_owned(),
-            VARIANTS
-                .iter()
-                .find_map(|(_, name, _)| std::env::var(name).ok())
-                .unwrap_or_else(|| "none".to_owned()),
             stats.items.to_string(),
             mib(stats.bytes as f64),
             format!("{:.1} %", 100.0 * stats.bytes as f64 / self.max_bytes as f64),
@@ -171,7 +176,10 @@ impl Churn {
     fn new(max_bytes: u64) -> Churn {
         // The mean of a log-uniform draw from 100 bytes to 64 KiB is some 10 KiB.
         let held = max_bytes / (10 << 10);
-        Churn { random: Random::from_seed([9; 32]), value: vec![0x5a; 64 << 10], written: 0, fresh: 0, held }
+        let mut random = Random::from_seed([9; 32]);
+        // Nothing that could be compressed.
+        let value = (0..8 << 10).flat_map(|_| random.next_u64().to_le_bytes()).collect();
+        Churn { random, value, written: 0, fresh: 0, held }
     }
 
     fn step(&mut self, engine: &Engine) {
