@@ -15,12 +15,17 @@
 //! so one whose entry the caller could not remove is named again by a later call. A timer is
 //! named at most one tick after its deadline, or after it was set if that is later (readers compare the exact deadline themselves).
 //!
+//! A timer is packed into 14 bytes, so its deadline has 48 bits: a later one is kept as
+//! [`DEADLINE_MAX`], in the year 10889. No clock can reach it in a way that matters, and whatever a
+//! log or a snapshot says is a deadline like any other.
+//!
 //! Not here: the clock. The first call of `due` sets the time; timers set before it lie in the
 //! far list and cost one move more.
 
 use crate::{
     clock::UnixMillis,
     index::slab::{CHUNK_LEN, NIL, Slot},
+    limits::DEADLINE_MAX,
 };
 
 /// A tick is 2^8 = 256 ms: fine enough for "at most a second late", and five levels reach far.
@@ -42,15 +47,51 @@ const LISTS: usize = FAR + 3;
 /// Marks a `prev` that is not a slot but the number of the list.
 const HEAD: u32 = 1 << 31;
 
+/// In halves of words, lowest first: as words they would be padded to 16 bytes.
 #[derive(Clone, Copy, Debug)]
 struct Timer {
-    deadline: UnixMillis,
-    /// The slot before, `HEAD` + list for the first, [`NIL`] while not armed.
-    prev: u32,
-    next: Slot,
+    deadline: [u16; 3],
+    prev: [u16; 2],
+    next: [u16; 2],
 }
 
-const UNARMED: Timer = Timer { deadline: UnixMillis(0), prev: NIL, next: NIL };
+const _: () = assert!(size_of::<Timer>() == 14, "the figure in TIMER_CHARGE");
+
+impl Timer {
+    const UNARMED: Timer = Timer { deadline: [0; 3], prev: halves(NIL), next: halves(NIL) };
+
+    fn deadline(&self) -> UnixMillis {
+        let [a, b, c] = self.deadline.map(u64::from);
+        UnixMillis(a | b << 16 | c << 32)
+    }
+
+    /// Later ones than [`DEADLINE_MAX`] count as that.
+    fn set_deadline(&mut self, deadline: UnixMillis) {
+        let ms = deadline.0.min(DEADLINE_MAX);
+        self.deadline = [ms as u16, (ms >> 16) as u16, (ms >> 32) as u16];
+    }
+
+    /// The slot before, `HEAD` + list for the first, [`NIL`] while not armed.
+    fn prev(&self) -> u32 {
+        whole(self.prev)
+    }
+
+    fn next(&self) -> Slot {
+        whole(self.next)
+    }
+
+    fn is_armed(&self) -> bool {
+        self.prev() != NIL
+    }
+}
+
+const fn halves(n: u32) -> [u16; 2] {
+    [n as u16, (n >> 16) as u16]
+}
+
+fn whole([low, high]: [u16; 2]) -> u32 {
+    u32::from(low) | u32::from(high) << 16
+}
 
 /// The timers of one stripe.
 #[derive(Debug)]
@@ -79,7 +120,7 @@ impl Wheel {
     pub(crate) fn set(&mut self, slot: Slot, deadline: UnixMillis) {
         self.clear(slot);
         self.allocate(slot);
-        self.timer_mut(slot).deadline = deadline;
+        self.timer_mut(slot).set_deadline(deadline);
         self.armed += 1;
         self.place(slot);
     }
@@ -96,7 +137,7 @@ impl Wheel {
     pub(crate) fn deadline(&self, slot: Slot) -> Option<UnixMillis> {
         let chunk = self.chunks.get(slot as usize / CHUNK_LEN)?.as_ref()?;
         let timer = &chunk[slot as usize % CHUNK_LEN];
-        (timer.prev != NIL).then_some(timer.deadline)
+        timer.is_armed().then(|| timer.deadline())
     }
 
     /// Adds to `out` slots whose deadline is before `now`, doing at most `budget` units of work
@@ -125,7 +166,7 @@ impl Wheel {
     /// Puts an opened timer where it belongs: named if its tick is over, else in its bucket.
     fn sort(&mut self, slot: Slot, now_tick: u64, out: &mut Vec<Slot>) {
         self.unlink(slot);
-        if tick_of(self.timer(slot).deadline) < now_tick {
+        if tick_of(self.timer(slot).deadline()) < now_tick {
             self.link(slot, FIRED);
             out.push(slot);
         } else {
@@ -170,7 +211,7 @@ impl Wheel {
         assert!(self.heads[OPEN] == NIL, "one bucket is open at a time");
         let head = self.heads[list];
         if head != NIL {
-            self.timer_mut(head).prev = HEAD | OPEN as u32;
+            self.timer_mut(head).prev = halves(HEAD | OPEN as u32);
         }
         self.heads[OPEN] = head;
         self.emptied(list);
@@ -178,7 +219,7 @@ impl Wheel {
 
     /// Links a timer into the bucket of its deadline, as seen from the wheel's tick.
     fn place(&mut self, slot: Slot) {
-        let tick = tick_of(self.timer(slot).deadline).max(self.tick);
+        let tick = tick_of(self.timer(slot).deadline()).max(self.tick);
         let differing = 63 - ((tick ^ self.tick) | 1).leading_zeros();
         let level = (differing / BUCKET_BITS) as usize;
         if level >= LEVELS {
@@ -193,22 +234,23 @@ impl Wheel {
     fn link(&mut self, slot: Slot, list: usize) {
         let next = self.heads[list];
         if next != NIL {
-            self.timer_mut(next).prev = slot;
+            self.timer_mut(next).prev = halves(slot);
         }
         let timer = self.timer_mut(slot);
-        timer.prev = HEAD | list as u32;
-        timer.next = next;
+        timer.prev = halves(HEAD | list as u32);
+        timer.next = halves(next);
         self.heads[list] = slot;
     }
 
     fn unlink(&mut self, slot: Slot) {
-        let Timer { prev, next, .. } = *self.timer(slot);
-        assert!(prev != NIL, "only an armed timer is linked");
+        let timer = self.timer(slot);
+        assert!(timer.is_armed(), "only an armed timer is linked");
+        let (prev, next) = (timer.prev(), timer.next());
         if next != NIL {
-            self.timer_mut(next).prev = prev;
+            self.timer_mut(next).prev = halves(prev);
         }
         if prev & HEAD == 0 {
-            self.timer_mut(prev).next = next;
+            self.timer_mut(prev).next = halves(next);
         } else {
             let list = (prev & !HEAD) as usize;
             self.heads[list] = next;
@@ -216,7 +258,7 @@ impl Wheel {
                 self.emptied(list);
             }
         }
-        self.timer_mut(slot).prev = NIL;
+        self.timer_mut(slot).prev = halves(NIL);
     }
 
     fn emptied(&mut self, list: usize) {
@@ -231,7 +273,7 @@ impl Wheel {
         if chunk >= self.chunks.len() {
             self.chunks.resize_with(chunk + 1, || None);
         }
-        self.chunks[chunk].get_or_insert_with(|| Box::new([UNARMED; CHUNK_LEN]));
+        self.chunks[chunk].get_or_insert_with(|| Box::new([Timer::UNARMED; CHUNK_LEN]));
     }
 
     fn timer(&self, slot: Slot) -> &Timer {
@@ -252,10 +294,10 @@ impl Wheel {
             let mut at = self.heads[list];
             while at != NIL {
                 let timer = self.timer(at);
-                assert_eq!(timer.prev, expected_prev, "the links of timer {at} agree");
-                self.check_place(list, timer.deadline);
+                assert_eq!(timer.prev(), expected_prev, "the links of timer {at} agree");
+                self.check_place(list, timer.deadline());
                 expected_prev = at;
-                at = timer.next;
+                at = timer.next();
                 linked += 1;
                 assert!(linked <= self.armed, "no timer is linked twice");
             }
@@ -365,6 +407,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_deadline_that_no_log_of_ours_would_hold_is_kept_as_the_latest() {
+        let mut wheel = Wheel::new();
+        let latest = [DEADLINE_MAX - 1, DEADLINE_MAX, DEADLINE_MAX + 1, 1 << 53, u64::MAX];
+        for (slot, deadline) in latest.into_iter().enumerate() {
+            wheel.set(slot as Slot, UnixMillis(deadline));
+            assert_eq!(wheel.deadline(slot as Slot), Some(UnixMillis(deadline.min(DEADLINE_MAX))));
+        }
+        wheel.check();
+        assert!(due(&mut wheel, DEADLINE_MAX - 1).is_empty());
+        assert_eq!(due(&mut wheel, u64::MAX).len(), latest.len());
+        wheel.set(0, UnixMillis(u64::MAX));
+        wheel.check();
     }
 
     #[test]
