@@ -47,50 +47,35 @@ const LISTS: usize = FAR + 3;
 /// Marks a `prev` that is not a slot but the number of the list.
 const HEAD: u32 = 1 << 31;
 
-/// In halves of words, lowest first: as words they would be padded to 16 bytes.
+/// Packed to halves of words, or it would be padded to 16 bytes.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, packed(2))]
 struct Timer {
-    deadline: [u16; 3],
-    prev: [u16; 2],
-    next: [u16; 2],
+    deadline: Deadline,
+    /// The slot before, `HEAD` + list for the first, [`NIL`] while not armed.
+    prev: u32,
+    next: Slot,
 }
+
+const UNARMED: Timer = Timer { deadline: Deadline([0; 3]), prev: NIL, next: NIL };
 
 const _: () = assert!(size_of::<Timer>() == 14, "the figure in TIMER_CHARGE");
 
-impl Timer {
-    const UNARMED: Timer = Timer { deadline: [0; 3], prev: halves(NIL), next: halves(NIL) };
+/// 48 bits, the lowest first.
+#[derive(Clone, Copy, Debug)]
+struct Deadline([u16; 3]);
 
-    fn deadline(&self) -> UnixMillis {
-        let [a, b, c] = self.deadline.map(u64::from);
+impl Deadline {
+    /// A later one than [`DEADLINE_MAX`] counts as that.
+    fn of(instant: UnixMillis) -> Deadline {
+        let ms = instant.0.min(DEADLINE_MAX);
+        Deadline([ms as u16, (ms >> 16) as u16, (ms >> 32) as u16])
+    }
+
+    fn instant(self) -> UnixMillis {
+        let [a, b, c] = self.0.map(u64::from);
         UnixMillis(a | b << 16 | c << 32)
     }
-
-    /// Later ones than [`DEADLINE_MAX`] count as that.
-    fn set_deadline(&mut self, deadline: UnixMillis) {
-        let ms = deadline.0.min(DEADLINE_MAX);
-        self.deadline = [ms as u16, (ms >> 16) as u16, (ms >> 32) as u16];
-    }
-
-    /// The slot before, `HEAD` + list for the first, [`NIL`] while not armed.
-    fn prev(&self) -> u32 {
-        whole(self.prev)
-    }
-
-    fn next(&self) -> Slot {
-        whole(self.next)
-    }
-
-    fn is_armed(&self) -> bool {
-        self.prev() != NIL
-    }
-}
-
-const fn halves(n: u32) -> [u16; 2] {
-    [n as u16, (n >> 16) as u16]
-}
-
-fn whole([low, high]: [u16; 2]) -> u32 {
-    u32::from(low) | u32::from(high) << 16
 }
 
 /// The timers of one stripe.
@@ -120,7 +105,7 @@ impl Wheel {
     pub(crate) fn set(&mut self, slot: Slot, deadline: UnixMillis) {
         self.clear(slot);
         self.allocate(slot);
-        self.timer_mut(slot).set_deadline(deadline);
+        self.timer_mut(slot).deadline = Deadline::of(deadline);
         self.armed += 1;
         self.place(slot);
     }
@@ -137,7 +122,7 @@ impl Wheel {
     pub(crate) fn deadline(&self, slot: Slot) -> Option<UnixMillis> {
         let chunk = self.chunks.get(slot as usize / CHUNK_LEN)?.as_ref()?;
         let timer = &chunk[slot as usize % CHUNK_LEN];
-        timer.is_armed().then(|| timer.deadline())
+        (timer.prev != NIL).then(|| timer.deadline.instant())
     }
 
     /// Adds to `out` slots whose deadline is before `now`, doing at most `budget` units of work
@@ -166,7 +151,7 @@ impl Wheel {
     /// Puts an opened timer where it belongs: named if its tick is over, else in its bucket.
     fn sort(&mut self, slot: Slot, now_tick: u64, out: &mut Vec<Slot>) {
         self.unlink(slot);
-        if tick_of(self.timer(slot).deadline()) < now_tick {
+        if tick_of(self.timer(slot).deadline.instant()) < now_tick {
             self.link(slot, FIRED);
             out.push(slot);
         } else {
@@ -211,7 +196,7 @@ impl Wheel {
         assert!(self.heads[OPEN] == NIL, "one bucket is open at a time");
         let head = self.heads[list];
         if head != NIL {
-            self.timer_mut(head).prev = halves(HEAD | OPEN as u32);
+            self.timer_mut(head).prev = HEAD | OPEN as u32;
         }
         self.heads[OPEN] = head;
         self.emptied(list);
@@ -219,7 +204,7 @@ impl Wheel {
 
     /// Links a timer into the bucket of its deadline, as seen from the wheel's tick.
     fn place(&mut self, slot: Slot) {
-        let tick = tick_of(self.timer(slot).deadline()).max(self.tick);
+        let tick = tick_of(self.timer(slot).deadline.instant()).max(self.tick);
         let differing = 63 - ((tick ^ self.tick) | 1).leading_zeros();
         let level = (differing / BUCKET_BITS) as usize;
         if level >= LEVELS {
@@ -234,23 +219,22 @@ impl Wheel {
     fn link(&mut self, slot: Slot, list: usize) {
         let next = self.heads[list];
         if next != NIL {
-            self.timer_mut(next).prev = halves(slot);
+            self.timer_mut(next).prev = slot;
         }
         let timer = self.timer_mut(slot);
-        timer.prev = halves(HEAD | list as u32);
-        timer.next = halves(next);
+        timer.prev = HEAD | list as u32;
+        timer.next = next;
         self.heads[list] = slot;
     }
 
     fn unlink(&mut self, slot: Slot) {
-        let timer = self.timer(slot);
-        assert!(timer.is_armed(), "only an armed timer is linked");
-        let (prev, next) = (timer.prev(), timer.next());
+        let Timer { prev, next, .. } = *self.timer(slot);
+        assert!(prev != NIL, "only an armed timer is linked");
         if next != NIL {
-            self.timer_mut(next).prev = halves(prev);
+            self.timer_mut(next).prev = prev;
         }
         if prev & HEAD == 0 {
-            self.timer_mut(prev).next = halves(next);
+            self.timer_mut(prev).next = next;
         } else {
             let list = (prev & !HEAD) as usize;
             self.heads[list] = next;
@@ -258,7 +242,7 @@ impl Wheel {
                 self.emptied(list);
             }
         }
-        self.timer_mut(slot).prev = halves(NIL);
+        self.timer_mut(slot).prev = NIL;
     }
 
     fn emptied(&mut self, list: usize) {
@@ -273,7 +257,7 @@ impl Wheel {
         if chunk >= self.chunks.len() {
             self.chunks.resize_with(chunk + 1, || None);
         }
-        self.chunks[chunk].get_or_insert_with(|| Box::new([Timer::UNARMED; CHUNK_LEN]));
+        self.chunks[chunk].get_or_insert_with(|| Box::new([UNARMED; CHUNK_LEN]));
     }
 
     fn timer(&self, slot: Slot) -> &Timer {
@@ -294,10 +278,10 @@ impl Wheel {
             let mut at = self.heads[list];
             while at != NIL {
                 let timer = self.timer(at);
-                assert_eq!(timer.prev(), expected_prev, "the links of timer {at} agree");
-                self.check_place(list, timer.deadline());
+                assert_eq!({ timer.prev }, expected_prev, "the links of timer {at} agree");
+                self.check_place(list, timer.deadline.instant());
                 expected_prev = at;
-                at = timer.next();
+                at = timer.next;
                 linked += 1;
                 assert!(linked <= self.armed, "no timer is linked twice");
             }

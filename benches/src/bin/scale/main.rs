@@ -23,7 +23,11 @@ mod grow;
 mod load;
 mod subject;
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use emberkeep_benches::report::{machine, table};
 
@@ -55,13 +59,13 @@ fn main() {
         for kind in Kind::ALL.into_iter().filter(|kind| options.only.is_none_or(|only| only == *kind)) {
             let mut cells = options.in_a_process(kind, *keys);
             let name = format!("{}, {}", kind.name(), short(*keys));
-            let rest = cells.split_off(Grown::HEADS.len());
+            let rest = cells.split_off(growth_heads().len() - 1);
             growth.push([name.clone()].into_iter().chain(cells).collect());
             throughput.push([name].into_iter().chain(rest).collect());
         }
     }
     println!("{}", table("Thousand requests per second", &throughput, options.markdown));
-    println!("{}", table("While the keys come in", &growth, options.markdown));
+    println!("{}", table("While the keys come in, and when all go", &growth, options.markdown));
 }
 
 fn throughput_heads() -> Vec<String> {
@@ -70,7 +74,8 @@ fn throughput_heads() -> Vec<String> {
 }
 
 fn growth_heads() -> Vec<String> {
-    ["cache, keys"].iter().chain(&Grown::HEADS).map(|head| (*head).to_owned()).collect()
+    let heads = ["cache, keys"].iter().chain(&Grown::HEADS).chain(&["remove all, ms"]);
+    heads.map(|head| (*head).to_owned()).collect()
 }
 
 fn short(keys: u64) -> String {
@@ -86,7 +91,11 @@ impl Options {
         let subject: Box<dyn Subject>;
         (subject, grown) = grow(|| kind.make(keys, dir.path()), keys);
         let rates = rates(&*subject, keys, self.span);
-        grown.cells().into_iter().chain(rates.iter().map(|rate| format!("{:.0}", rate / 1e3))).collect()
+        let begin = Instant::now();
+        subject.clear();
+        let cleared = format!("{:.0}", begin.elapsed().as_secs_f64() * 1e3);
+        let rates = rates.iter().map(|rate| format!("{:.0}", rate / 1e3));
+        grown.cells().into_iter().chain([cleared]).chain(rates).collect()
     }
 
     fn in_a_process(&self, kind: Kind, keys: u64) -> Vec<String> {

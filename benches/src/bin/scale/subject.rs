@@ -18,6 +18,8 @@ pub trait Subject: Sync {
     fn set(&self, key: &Key);
     /// Whether the key is there; its value is looked at.
     fn get(&self, key: &Key) -> bool;
+    /// Removes all keys and frees their memory. How long it takes is a pause for everybody else.
+    fn clear(&self);
 }
 
 /// Which one.
@@ -86,6 +88,10 @@ impl Subject for Engine {
         let entry = Engine::get(self, key).wait().expect("the engine runs");
         entry.is_some_and(|entry| entry.value() == VALUE)
     }
+
+    fn clear(&self) {
+        let _appended = self.flush(None, None).expect("the engine runs");
+    }
 }
 
 impl Subject for moka::sync::Cache<Box<[u8]>, Arc<[u8]>> {
@@ -95,6 +101,11 @@ impl Subject for moka::sync::Cache<Box<[u8]>, Arc<[u8]>> {
 
     fn get(&self, key: &Key) -> bool {
         self.get(&key[..]).is_some_and(|value| *value == VALUE)
+    }
+
+    fn clear(&self) {
+        self.invalidate_all();
+        self.run_pending_tasks();
     }
 }
 
@@ -106,6 +117,10 @@ impl Subject for quick_cache::sync::Cache<Box<[u8]>, Arc<[u8]>> {
     fn get(&self, key: &Key) -> bool {
         self.get(&key[..]).is_some_and(|value| *value == VALUE)
     }
+
+    fn clear(&self) {
+        quick_cache::sync::Cache::clear(self);
+    }
 }
 
 impl Subject for Mutex<HashMap<Box<[u8]>, Arc<[u8]>>> {
@@ -116,5 +131,9 @@ impl Subject for Mutex<HashMap<Box<[u8]>, Arc<[u8]>>> {
     fn get(&self, key: &Key) -> bool {
         let value = self.lock().expect("nobody panics").get(&key[..]).cloned();
         value.is_some_and(|value| *value == VALUE)
+    }
+
+    fn clear(&self) {
+        self.lock().expect("nobody panics").clear();
     }
 }
