@@ -7,12 +7,12 @@
 
 use std::time::Duration;
 
-use emberkeep_storage::UnixMillis;
+use emberkeep_storage::{UnixMillis, limits};
 
 use super::error::{Code, Error, Result};
 
-/// The latest deadline, 2^53 ms: beyond it a JSON number is no longer exact.
-const DEADLINE_MAX: u64 = 1 << 53;
+/// A deadline must be before this, which the index can keep and a JSON number holds exactly.
+const DEADLINE_MAX: u64 = limits::DEADLINE_MAX;
 
 /// When an entry expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +176,7 @@ mod tests {
             "5M",
             "99999999999999999999",
             "18446744073709551615d",
-            "9007199254741",
+            "281474976711",
             "NONE",
             "１",
         ] {
@@ -189,7 +189,7 @@ mod tests {
     fn an_instant_must_lie_ahead() {
         let now = UnixMillis(1_000);
         assert_eq!(Expiry::parse_expires_at("1001", now).unwrap(), Expiry::At(UnixMillis(1_001)));
-        for text in ["1000", "0", "-5", "x", "", "9007199254740992", "99999999999999999999"] {
+        for text in ["1000", "0", "-5", "x", "", "281474976710655", "99999999999999999999"] {
             assert!(Expiry::parse_expires_at(text, now).is_err(), "{text}");
         }
     }

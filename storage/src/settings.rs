@@ -93,8 +93,8 @@ pub struct Settings {
     pub checkpoint_bytes: u64,
     /// Bytes per second that a snapshot may write. Default 256 MiB; at least 1 MiB.
     pub checkpoint_bytes_per_sec: u64,
-    /// Lock partitions of the index, a power of two. `None` (the default): 64 or eight per core,
-    /// fewer for a small `max_items`.
+    /// Lock partitions of the index, a power of two. `None` (the default): 256 or eight per core,
+    /// fewer where each would have less than 256 of `max_items` or 1 MiB of `max_bytes`.
     pub stripes: Option<usize>,
 }
 

@@ -17,7 +17,7 @@ use crate::{
             Action, ActionOutcome, BatchOp, BatchOutcome, DeleteOutcome, IncrOutcome, PutOutcome,
             TouchOutcome,
         },
-        write::{Decision, apply_put, blob_of, decide_incr, decide_put},
+        write::{Decision, blob_of, decide_incr, decide_put},
     },
     error::{Error, ErrorKind, Result},
     format::{
@@ -153,9 +153,7 @@ impl Core {
     fn apply_change(&self, stripe: &mut Stripe, state: KeyState<'_>, lsn: Lsn) {
         let before = state.before.live();
         match (state.change, before) {
-            (Some(Change::Put(blob, deadline)), _) => {
-                drop(apply_put(stripe, state.hash, blob, lsn, deadline))
-            }
+            (Some(Change::Put(blob, deadline)), _) => drop(stripe.put(state.hash, blob, lsn, deadline)),
             (Some(Change::Touch(deadline)), Some(live)) => stripe.set_deadline(live.slot, deadline, lsn),
             (Some(Change::Delete), Some(live)) => self.bury(stripe, live, lsn),
             (Some(Change::Touch(_) | Change::Delete), None) => unreachable!("an absent key is only put"),

@@ -6,6 +6,7 @@ use crate::{
     engine::value::{Expiry, version_of},
     format::op::Key,
     index::{blob::Blob, slab::Slot, stripe::Stripe},
+    limits::DEADLINE_MAX,
     lsn::Lsn,
 };
 
@@ -69,14 +70,16 @@ impl Current {
     }
 }
 
-/// The absolute deadline that a request means.
+/// The absolute deadline that a request means, at most [`DEADLINE_MAX`]: what is logged and told is
+/// what the index keeps.
 pub(crate) fn deadline(expiry: Expiry, now: UnixMillis, kept: Option<UnixMillis>) -> Option<UnixMillis> {
-    match expiry {
+    let deadline = match expiry {
         Expiry::Never => None,
         Expiry::In(span) => Some(now.after(span)),
         Expiry::At(instant) => Some(instant),
         Expiry::Keep => kept,
-    }
+    };
+    deadline.map(|instant| instant.min(UnixMillis(DEADLINE_MAX)))
 }
 
 /// Reads a counter: an optional minus and digits, nothing else, as it would be written.
@@ -89,7 +92,17 @@ pub(crate) fn parse_counter(value: &[u8]) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn a_deadline_beyond_the_latest_is_the_latest() {
+        let (now, latest) = (UnixMillis(5), Some(UnixMillis(DEADLINE_MAX)));
+        assert_eq!(deadline(Expiry::In(Duration::MAX), now, None), latest);
+        assert_eq!(deadline(Expiry::At(UnixMillis(u64::MAX)), now, None), latest);
+        assert_eq!(deadline(Expiry::At(UnixMillis(7)), now, None), Some(UnixMillis(7)));
+    }
 
     #[test]
     fn a_counter_is_written_in_one_way_only() {

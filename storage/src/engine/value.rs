@@ -81,7 +81,8 @@ impl fmt::Debug for Value {
     }
 }
 
-/// When an entry is to expire.
+/// When an entry is to expire: at the latest at [`DEADLINE_MAX`](crate::limits::DEADLINE_MAX), in the
+/// year 10889; what lies beyond counts as that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Expiry {
     /// Never.

@@ -151,7 +151,7 @@ impl Core {
                         continue;
                     }
                     let lsn = self.append_put(&mut permit, &blob, deadline, now);
-                    let old = apply_put(&mut stripe, hash, blob, lsn, deadline);
+                    let old = stripe.put(hash, blob, lsn, deadline);
                     drop(stripe);
                     drop(permit);
                     drop(old);
@@ -380,23 +380,5 @@ pub(crate) fn need_of(
     match replaced {
         Some(live) => Need { bytes: charge.saturating_sub(stripe.charge(live.slot)), items: 0 },
         None => Need { bytes: charge, items: 1 },
-    }
-}
-
-/// Puts the state into the index and hands out the old value, to be dropped outside the lock.
-pub(crate) fn apply_put(
-    stripe: &mut Stripe,
-    hash: u64,
-    blob: Blob,
-    lsn: Lsn,
-    deadline: Option<UnixMillis>,
-) -> Option<Blob> {
-    let live = stripe.find(hash, blob.key()).filter(|slot| !stripe.view(*slot).is_tombstone);
-    match live {
-        Some(slot) => Some(stripe.replace(slot, blob, lsn, deadline)),
-        None => {
-            stripe.insert(hash, blob, lsn, deadline);
-            None
-        }
     }
 }

@@ -4,9 +4,15 @@
 //! reference, so a reply holds a large value without copying it and without holding a lock.
 //! The deadline is not in the blob: it changes without the value and lives in the timer wheel.
 //!
+//! Almost every entry of a cache is a short value in namespace 0 with nothing added: key and value
+//! are then a pair of `index::thin`, four bytes on top. Everything else is tagged with
+//!
+//! ```text
+//! flags              1 namespace, 2 type tag, 4 version, 8 encoding, 16 content type
+//! ```
+//! and consists of
 //! ```text
 //! u16  key length
-//! u8   flags         1 namespace, 2 type tag, 4 version, 8 encoding, 16 content type
 //! u16  namespace     if flag 1, else 0
 //! u8   type tag      if flag 2, else 0
 //! u64  version       if flag 4
@@ -16,17 +22,15 @@
 //! [u8] key, content type, value
 //! ```
 //!
-//! Almost every entry of a cache is a plain value in namespace 0, so what is usual costs nothing:
-//! three bytes on top of the reference count and the length. The layout is private to this
-//! process and this file; the bytes on disk are laid out in `format::op`.
+//! The layout is private to this process; the bytes on disk are laid out in `format::op`.
 
-use std::{fmt, ops::Range};
-
-use triomphe::ThinArc;
+use std::fmt;
 
 use crate::{
+    allocator::MAPPED_MIN,
     clock::UnixMillis,
     format::op::{Encoding, Key, Put},
+    index::thin::{Form, Thin},
     limits::{CONTENT_TYPE_LEN_MAX, KEY_LEN_MAX, VALUE_LEN_MAX},
 };
 
@@ -36,46 +40,33 @@ const VERSION: u8 = 4;
 const ENCODING: u8 = 8;
 const CONTENT_TYPE: u8 = 16;
 
-/// Key length and flags.
-const FIXED_LEN: usize = 3;
+/// The key length, in front of the optional fields.
+const FIXED_LEN: usize = 2;
 /// What the optional fields of a set of flags add.
 const OPTIONAL_LEN: [u8; 32] = optional_lens();
 /// Longest head: with every optional field.
 const HEAD_LEN_MAX: usize = FIXED_LEN + 2 + 1 + 8 + 5 + 1;
-/// Blobs up to this size are put together on the stack, larger ones on the heap.
-const ON_STACK_MAX: usize = 512;
-/// Reference count and length, in front of the bytes.
-const SHARED_HEAD_LEN: u64 = 16;
 
 const _: () = assert!(KEY_LEN_MAX <= u16::MAX as usize, "the key length has two bytes");
 const _: () = assert!(CONTENT_TYPE_LEN_MAX <= u8::MAX as usize, "the type length has one byte");
-const _: () = assert!(VALUE_LEN_MAX <= u32::MAX as usize, "the raw length has four bytes");
+const _: () = assert!(
+    HEAD_LEN_MAX + KEY_LEN_MAX + CONTENT_TYPE_LEN_MAX + VALUE_LEN_MAX <= u32::MAX as usize,
+    "a thin string has at most 4 GiB, and the raw length four bytes"
+);
 const _: () = assert!(size_of::<Option<Blob>>() == 8, "an entry has eight bytes for its blob");
 
 /// A key with its value and what belongs to it, immutable and shared.
 #[derive(Clone)]
-pub struct Blob(ThinArc<(), u8>);
+pub struct Blob(Thin);
 
 impl Blob {
     /// Copies `put` into an allocation of its own. The deadline is left out.
     pub fn new(put: &Put<'_>) -> Blob {
         let head = Head::of(put);
-        let parts = [head.as_bytes(), put.key.bytes, put.content_type, put.value];
-        let len = parts.iter().map(|part| part.len()).sum();
-        if len <= ON_STACK_MAX {
-            let mut buffer = [0; ON_STACK_MAX];
-            let mut at = 0;
-            for part in parts {
-                buffer[at..at + part.len()].copy_from_slice(part);
-                at += part.len();
-            }
-            return Blob(ThinArc::from_header_and_slice((), &buffer[..len]));
-        }
-        let mut buffer = Vec::with_capacity(len);
-        for part in parts {
-            buffer.extend_from_slice(part);
-        }
-        Blob(ThinArc::from_header_and_slice((), &buffer))
+        let pair = if head.flags == 0 { Thin::pair(put.key.bytes, put.value) } else { None };
+        Blob(pair.unwrap_or_else(|| {
+            Thin::tagged(head.flags, &[head.as_bytes(), put.key.bytes, put.content_type, put.value])
+        }))
     }
 
     /// The key alone, for a tombstone.
@@ -93,52 +84,40 @@ impl Blob {
 
     /// The key.
     pub fn key(&self) -> Key<'_> {
-        let bytes = self.bytes();
-        let start = self.key_start();
-        let namespace = if self.has(NAMESPACE) { u16::from_le_bytes(array(bytes, FIXED_LEN)) } else { 0 };
-        Key { namespace, bytes: &bytes[start..start + self.key_len()] }
+        let bytes = self.0.bytes();
+        match self.0.form() {
+            Form::Pair(key_len) => Key { namespace: 0, bytes: &bytes[..usize::from(key_len.get())] },
+            Form::Tagged(flags) => Tagged { flags, bytes }.key(),
+        }
     }
 
     /// The stored bytes of the value, compressed if [`encoding`](Self::encoding) says so.
     pub fn value(&self) -> &[u8] {
-        &self.bytes()[self.value_range()]
-    }
-
-    /// Where the value lies in [`bytes`](Self::bytes), for a reply that keeps the blob.
-    pub fn value_range(&self) -> Range<usize> {
-        let start = self.key_start() + self.key_len() + self.content_type_len();
-        start..self.bytes().len()
-    }
-
-    /// Everything: head, key, content type and value.
-    pub fn bytes(&self) -> &[u8] {
-        &self.0.slice
+        let bytes = self.0.bytes();
+        match self.0.form() {
+            Form::Pair(key_len) => &bytes[usize::from(key_len.get())..],
+            Form::Tagged(flags) => Tagged { flags, bytes }.value(),
+        }
     }
 
     /// Media type as given by the writer; empty if none was given.
     pub fn content_type(&self) -> &[u8] {
-        let start = self.key_start() + self.key_len();
-        &self.bytes()[start..start + self.content_type_len()]
+        self.tagged().map_or(&[], Tagged::content_type)
     }
 
     /// What kind of value: 0 for bytes.
     pub fn type_tag(&self) -> u8 {
-        if self.has(TYPE_TAG) { self.bytes()[self.after(NAMESPACE)] } else { 0 }
+        self.tagged().map_or(0, Tagged::type_tag)
     }
 
     /// The version, where it is not the LSN of the entry.
     pub fn explicit_version(&self) -> Option<u64> {
-        let at = self.after(NAMESPACE | TYPE_TAG);
-        self.has(VERSION).then(|| u64::from_le_bytes(array(self.bytes(), at)))
+        self.tagged().and_then(Tagged::explicit_version)
     }
 
     /// How the value is compressed; `None` not at all.
     pub fn encoding(&self) -> Option<Encoding> {
-        let at = self.after(NAMESPACE | TYPE_TAG | VERSION);
-        self.has(ENCODING).then(|| Encoding {
-            codec: self.bytes()[at],
-            raw_len: u32::from_le_bytes(array(self.bytes(), at + 1)),
-        })
+        self.tagged().and_then(Tagged::encoding)
     }
 
     /// The op that makes this entry, for a snapshot.
@@ -156,32 +135,75 @@ impl Blob {
 
     /// The bytes that the allocator hands out for this blob, see [`allocated_bytes`].
     pub fn charge_bytes(&self) -> u64 {
-        allocated_bytes(SHARED_HEAD_LEN + self.bytes().len() as u64)
+        allocated_bytes(self.0.allocated_len() as u64)
     }
 
-    fn flags(&self) -> u8 {
-        self.bytes()[2]
+    fn tagged(&self) -> Option<Tagged<'_>> {
+        match self.0.form() {
+            Form::Pair(_) => None,
+            Form::Tagged(flags) => Some(Tagged { flags, bytes: self.0.bytes() }),
+        }
+    }
+}
+
+/// The bytes of a blob that is not a plain pair.
+#[derive(Clone, Copy)]
+struct Tagged<'a> {
+    flags: u8,
+    bytes: &'a [u8],
+}
+
+impl<'a> Tagged<'a> {
+    fn key(self) -> Key<'a> {
+        let namespace =
+            if self.has(NAMESPACE) { u16::from_le_bytes(array(self.bytes, FIXED_LEN)) } else { 0 };
+        Key { namespace, bytes: &self.bytes[self.key_start()..self.key_end()] }
     }
 
-    fn has(&self, flag: u8) -> bool {
-        self.flags() & flag != 0
+    fn value(self) -> &'a [u8] {
+        &self.bytes[self.key_end() + self.content_type_len()..]
     }
 
-    fn key_len(&self) -> usize {
-        usize::from(u16::from_le_bytes(array(self.bytes(), 0)))
+    fn content_type(self) -> &'a [u8] {
+        &self.bytes[self.key_end()..][..self.content_type_len()]
     }
 
-    fn key_start(&self) -> usize {
+    fn type_tag(self) -> u8 {
+        if self.has(TYPE_TAG) { self.bytes[self.after(NAMESPACE)] } else { 0 }
+    }
+
+    fn explicit_version(self) -> Option<u64> {
+        let at = self.after(NAMESPACE | TYPE_TAG);
+        self.has(VERSION).then(|| u64::from_le_bytes(array(self.bytes, at)))
+    }
+
+    fn encoding(self) -> Option<Encoding> {
+        let at = self.after(NAMESPACE | TYPE_TAG | VERSION);
+        self.has(ENCODING).then(|| Encoding {
+            codec: self.bytes[at],
+            raw_len: u32::from_le_bytes(array(self.bytes, at + 1)),
+        })
+    }
+
+    fn has(self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    fn key_start(self) -> usize {
         self.after(u8::MAX)
     }
 
-    /// The offset behind those optional fields that are in `fields`.
-    fn after(&self, fields: u8) -> usize {
-        FIXED_LEN + usize::from(OPTIONAL_LEN[usize::from(self.flags() & fields & 31)])
+    fn key_end(self) -> usize {
+        self.key_start() + usize::from(u16::from_le_bytes(array(self.bytes, 0)))
     }
 
-    fn content_type_len(&self) -> usize {
-        if self.has(CONTENT_TYPE) { usize::from(self.bytes()[self.key_start() - 1]) } else { 0 }
+    /// The offset behind those optional fields that are in `fields`.
+    fn after(self, fields: u8) -> usize {
+        FIXED_LEN + usize::from(OPTIONAL_LEN[usize::from(self.flags & fields & 31)])
+    }
+
+    fn content_type_len(self) -> usize {
+        if self.has(CONTENT_TYPE) { usize::from(self.bytes[self.key_start() - 1]) } else { 0 }
     }
 }
 
@@ -193,22 +215,23 @@ impl fmt::Debug for Blob {
 }
 
 /// What an allocation of `len` bytes really takes: eight bytes in front, in steps of 16, at least
-/// 32; from 128 KiB on it is a mapping of its own, in pages. So it is with glibc; the size
-/// classes of jemalloc lie within a few per cent for the sizes that matter.
+/// 32; from [`MAPPED_MIN`] on it is a mapping of its own, in pages. So it is with glibc, tuned as
+/// [`allocator`](crate::allocator) says.
 pub fn allocated_bytes(len: u64) -> u64 {
-    const MAPPED_MIN: u64 = 128 << 10;
-    if len < MAPPED_MIN { (len + 8).next_multiple_of(16).max(32) } else { (len + 16).next_multiple_of(4096) }
+    let piece = (len + 8).next_multiple_of(16).max(32);
+    if piece < MAPPED_MIN as u64 { piece } else { (piece + 8).next_multiple_of(4096) }
 }
 
-/// Everything in front of the key, while a blob is put together.
+/// Everything in front of the key of a blob that is tagged.
 struct Head {
+    flags: u8,
     bytes: [u8; HEAD_LEN_MAX],
     len: usize,
 }
 
 impl Head {
     fn of(put: &Put<'_>) -> Head {
-        let mut head = Head { bytes: [0; HEAD_LEN_MAX], len: FIXED_LEN };
+        let mut head = Head { flags: 0, bytes: [0; HEAD_LEN_MAX], len: FIXED_LEN };
         let key_len = u16::try_from(put.key.bytes.len()).expect("checked before: at most 16,384 bytes");
         head.bytes[..2].copy_from_slice(&key_len.to_le_bytes());
         if put.key.namespace != 0 {
@@ -232,7 +255,7 @@ impl Head {
     }
 
     fn push(&mut self, flag: u8, field: &[u8]) {
-        self.bytes[2] |= flag;
+        self.flags |= flag;
         self.bytes[self.len..self.len + field.len()].copy_from_slice(field);
         self.len += field.len();
     }
@@ -285,27 +308,43 @@ mod tests {
             };
             let blob = Blob::new(&put);
             prop_assert_eq!(blob.as_put(put.deadline), put);
-            prop_assert_eq!(&blob.bytes()[blob.value_range()], &value[..]);
+        }
+    }
+
+    fn blob(key: &[u8], value: &[u8]) -> Blob {
+        Blob::new(&Put { value, ..Blob::bare(Key::from(key)).as_put(None) })
+    }
+
+    #[test]
+    fn keys_and_values_around_the_lengths_of_the_short_form_come_back() {
+        for key_len in [1, 2, 255, 256, KEY_LEN_MAX] {
+            for value_len in [0, 1, 255, 256, 65_536] {
+                let (key, value) = (vec![b'k'; key_len], vec![b'v'; value_len]);
+                let blob = blob(&key, &value);
+                assert_eq!((blob.key().bytes, blob.value()), (&key[..], &value[..]));
+            }
         }
     }
 
     #[test]
-    fn a_plain_value_costs_nineteen_bytes_before_rounding() {
-        let blob =
-            Blob::new(&Put { value: &[0; 32], ..Blob::bare(Key::from(b"sixteen bytes ok")).as_put(None) });
-        assert_eq!(blob.bytes().len(), 3 + 16 + 32);
-        assert_eq!(blob.charge_bytes(), 80);
+    fn a_plain_value_costs_four_bytes_before_rounding_and_a_longer_one_eight() {
+        let key = b"sixteen bytes ok";
+        assert_eq!(blob(key, &[0; 32]).0.allocated_len(), 4 + 16 + 32);
+        assert_eq!(blob(key, &[0; 32]).charge_bytes(), 64);
+        assert_eq!(blob(key, &[0; 100]).charge_bytes(), 128);
+        assert_eq!(blob(key, &[0; 1024]).0.allocated_len(), 8 + 16 + 1024);
     }
 
     #[test]
     fn the_charge_follows_the_steps_of_the_allocator() {
         assert_eq!([1, 24, 25, 40, 41].map(allocated_bytes), [32, 32, 48, 48, 64]);
+        assert_eq!([16_360, 16_361].map(allocated_bytes), [16_368, 20_480]);
         assert_eq!(allocated_bytes(200_000), 200_704);
     }
 
     #[test]
     fn a_clone_shares_the_bytes() {
         let blob = Blob::bare(Key::from("k"));
-        assert_eq!(blob.clone().bytes().as_ptr(), blob.bytes().as_ptr());
+        assert_eq!(blob.clone().key().bytes.as_ptr(), blob.key().bytes.as_ptr());
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod stripe;
 pub(crate) mod walk;
 
 mod rebuild;
+mod thin;
 mod wheel;
 
 use std::{hash::Hasher, sync::Arc};
@@ -32,7 +33,12 @@ use crate::{
 
 /// Below this many entries per stripe the hit ratio suffers from the partition.
 const ITEMS_PER_STRIPE_MIN: u64 = 256;
-const STRIPES_MIN: usize = 64;
+/// A stripe that holds one entry takes some 14 KiB: a chunk of slots, one of timers, the heads of the
+/// wheel. Of this many bytes that is less than 2 %.
+const BYTES_PER_STRIPE_MIN: u64 = 1 << 20;
+/// Not for the cores but for the pauses: a stripe whose table grows is locked while it does, and
+/// of ten million entries each then holds 40,000, which is a millisecond.
+const STRIPES_MIN: usize = 256;
 const STRIPES_PER_CORE: usize = 8;
 
 /// All entries.
@@ -54,7 +60,7 @@ impl Index {
     pub(crate) fn new(settings: &Settings, hash_key: &[u8; 16], cores: usize) -> Index {
         let budget = Arc::new(Budget::new(settings.max_items, settings.max_bytes));
         let stripe = || Padded(Mutex::new(Stripe::new(settings.eviction, budget.clone())));
-        let count = stripe_count(settings.stripes, settings.max_items, cores);
+        let count = stripe_count(settings, cores);
         let stripes = std::iter::repeat_with(stripe).take(count).collect();
         Index { stripes, hasher: SipHasher13::new_with_key(hash_key), budget }
     }
@@ -91,14 +97,18 @@ impl Index {
     }
 }
 
-/// How many stripes: as set, else enough for all cores to meet rarely, but with at least 256
-/// entries each.
-pub(crate) fn stripe_count(set: Option<usize>, max_items: Option<u64>, cores: usize) -> usize {
-    if let Some(count) = set {
+/// How many stripes: as set, else enough for all cores to meet rarely and for short pauses, but none
+/// that is too small.
+pub(crate) fn stripe_count(settings: &Settings, cores: usize) -> usize {
+    if let Some(count) = settings.stripes {
         return count;
     }
+    let enough_for_each = |count: usize| {
+        let holds = |max: Option<u64>, min| max.is_none_or(|max| max / count as u64 >= min);
+        holds(settings.max_items, ITEMS_PER_STRIPE_MIN) && holds(settings.max_bytes, BYTES_PER_STRIPE_MIN)
+    };
     let mut count = STRIPES_MIN.max(STRIPES_PER_CORE * cores).next_power_of_two().min(1 << 16);
-    while count > 1 && max_items.is_some_and(|max| max / (count as u64) < ITEMS_PER_STRIPE_MIN) {
+    while count > 1 && !enough_for_each(count) {
         count /= 2;
     }
     count
@@ -110,18 +120,25 @@ mod tests {
 
     #[test]
     fn a_small_cache_has_few_stripes() {
-        assert_eq!(stripe_count(None, None, 2), 64);
-        assert_eq!(stripe_count(None, None, 9), 128);
-        assert_eq!(stripe_count(None, Some(1000), 2), 2);
-        assert_eq!(stripe_count(None, Some(10), 64), 1);
-        assert_eq!(stripe_count(Some(8), Some(10), 64), 8);
+        let count = |max_items, max_bytes, cores| {
+            stripe_count(&Settings { max_items, max_bytes, ..Settings::new("unused") }, cores)
+        };
+        assert_eq!(count(None, None, 2), 256);
+        assert_eq!(count(None, Some(1 << 30), 2), 256);
+        assert_eq!(count(None, None, 33), 512);
+        assert_eq!(count(Some(1000), None, 2), 2);
+        assert_eq!(count(Some(10), None, 64), 1);
+        assert_eq!(count(None, Some(100 << 20), 2), 64);
+        assert_eq!(count(Some(1000), Some(64 << 10), 2), 1);
+        let set = Settings { stripes: Some(8), max_items: Some(10), ..Settings::new("unused") };
+        assert_eq!(stripe_count(&set, 2), 8);
     }
 
     #[test]
     fn keys_spread_over_all_stripes_and_namespaces_differ() {
         let index = Index::new(&Settings::new("unused"), &[7; 16], 2);
         let mut seen = vec![0; index.stripe_count()];
-        for i in 0..6400u32 {
+        for i in 0..25_600u32 {
             let hash = index.hash(Key { namespace: 0, bytes: &i.to_le_bytes() });
             seen[index.stripe_of(hash)] += 1;
         }

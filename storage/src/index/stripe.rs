@@ -127,10 +127,39 @@ impl Stripe {
         self.slab.charge(slot)
     }
 
+    /// Gives a key this state, live or not. Hands out the old value, to be dropped outside the lock.
+    pub(crate) fn put(
+        &mut self,
+        hash: u64,
+        blob: Blob,
+        lsn: Lsn,
+        deadline: Option<UnixMillis>,
+    ) -> Option<Blob> {
+        match self.find(hash, blob.key()) {
+            Some(slot) if self.slab[slot].is_live() => Some(self.replace(slot, blob, lsn, deadline)),
+            tombstone => {
+                self.come_in(tombstone, hash, blob, lsn, deadline);
+                None
+            }
+        }
+    }
+
     /// Puts a key that is absent, or of which a tombstone is left.
     pub(crate) fn insert(&mut self, hash: u64, blob: Blob, lsn: Lsn, deadline: Option<UnixMillis>) -> Slot {
+        let tombstone = self.find(hash, blob.key());
+        self.come_in(tombstone, hash, blob, lsn, deadline)
+    }
+
+    fn come_in(
+        &mut self,
+        tombstone: Option<Slot>,
+        hash: u64,
+        blob: Blob,
+        lsn: Lsn,
+        deadline: Option<UnixMillis>,
+    ) -> Slot {
         self.tracked(|stripe| {
-            let slot = match stripe.find(hash, blob.key()) {
+            let slot = match tombstone {
                 Some(slot) => {
                     stripe.revive(slot, blob, lsn, deadline);
                     slot

@@ -15,12 +15,17 @@
 //! so one whose entry the caller could not remove is named again by a later call. A timer is
 //! named at most one tick after its deadline, or after it was set if that is later (readers compare the exact deadline themselves).
 //!
+//! A timer is packed into 14 bytes, so its deadline has 48 bits: a later one is kept as
+//! [`DEADLINE_MAX`], in the year 10889. No clock can reach it in a way that matters, and whatever a
+//! log or a snapshot says is a deadline like any other.
+//!
 //! Not here: the clock. The first call of `due` sets the time; timers set before it lie in the
 //! far list and cost one move more.
 
 use crate::{
     clock::UnixMillis,
     index::slab::{CHUNK_LEN, NIL, Slot},
+    limits::DEADLINE_MAX,
 };
 
 /// A tick is 2^8 = 256 ms: fine enough for "at most a second late", and five levels reach far.
@@ -42,15 +47,36 @@ const LISTS: usize = FAR + 3;
 /// Marks a `prev` that is not a slot but the number of the list.
 const HEAD: u32 = 1 << 31;
 
+/// Packed to halves of words, or it would be padded to 16 bytes.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, packed(2))]
 struct Timer {
-    deadline: UnixMillis,
+    deadline: Deadline,
     /// The slot before, `HEAD` + list for the first, [`NIL`] while not armed.
     prev: u32,
     next: Slot,
 }
 
-const UNARMED: Timer = Timer { deadline: UnixMillis(0), prev: NIL, next: NIL };
+const UNARMED: Timer = Timer { deadline: Deadline([0; 3]), prev: NIL, next: NIL };
+
+const _: () = assert!(size_of::<Timer>() == 14, "the figure in TIMER_CHARGE");
+
+/// 48 bits, the lowest first.
+#[derive(Clone, Copy, Debug)]
+struct Deadline([u16; 3]);
+
+impl Deadline {
+    /// A later one than [`DEADLINE_MAX`] counts as that.
+    fn of(instant: UnixMillis) -> Deadline {
+        let ms = instant.0.min(DEADLINE_MAX);
+        Deadline([ms as u16, (ms >> 16) as u16, (ms >> 32) as u16])
+    }
+
+    fn instant(self) -> UnixMillis {
+        let [a, b, c] = self.0.map(u64::from);
+        UnixMillis(a | b << 16 | c << 32)
+    }
+}
 
 /// The timers of one stripe.
 #[derive(Debug)]
@@ -79,7 +105,7 @@ impl Wheel {
     pub(crate) fn set(&mut self, slot: Slot, deadline: UnixMillis) {
         self.clear(slot);
         self.allocate(slot);
-        self.timer_mut(slot).deadline = deadline;
+        self.timer_mut(slot).deadline = Deadline::of(deadline);
         self.armed += 1;
         self.place(slot);
     }
@@ -96,7 +122,7 @@ impl Wheel {
     pub(crate) fn deadline(&self, slot: Slot) -> Option<UnixMillis> {
         let chunk = self.chunks.get(slot as usize / CHUNK_LEN)?.as_ref()?;
         let timer = &chunk[slot as usize % CHUNK_LEN];
-        (timer.prev != NIL).then_some(timer.deadline)
+        (timer.prev != NIL).then(|| timer.deadline.instant())
     }
 
     /// Adds to `out` slots whose deadline is before `now`, doing at most `budget` units of work
@@ -125,7 +151,7 @@ impl Wheel {
     /// Puts an opened timer where it belongs: named if its tick is over, else in its bucket.
     fn sort(&mut self, slot: Slot, now_tick: u64, out: &mut Vec<Slot>) {
         self.unlink(slot);
-        if tick_of(self.timer(slot).deadline) < now_tick {
+        if tick_of(self.timer(slot).deadline.instant()) < now_tick {
             self.link(slot, FIRED);
             out.push(slot);
         } else {
@@ -178,7 +204,7 @@ impl Wheel {
 
     /// Links a timer into the bucket of its deadline, as seen from the wheel's tick.
     fn place(&mut self, slot: Slot) {
-        let tick = tick_of(self.timer(slot).deadline).max(self.tick);
+        let tick = tick_of(self.timer(slot).deadline.instant()).max(self.tick);
         let differing = 63 - ((tick ^ self.tick) | 1).leading_zeros();
         let level = (differing / BUCKET_BITS) as usize;
         if level >= LEVELS {
@@ -252,8 +278,8 @@ impl Wheel {
             let mut at = self.heads[list];
             while at != NIL {
                 let timer = self.timer(at);
-                assert_eq!(timer.prev, expected_prev, "the links of timer {at} agree");
-                self.check_place(list, timer.deadline);
+                assert_eq!({ timer.prev }, expected_prev, "the links of timer {at} agree");
+                self.check_place(list, timer.deadline.instant());
                 expected_prev = at;
                 at = timer.next;
                 linked += 1;
@@ -365,6 +391,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_deadline_that_no_log_of_ours_would_hold_is_kept_as_the_latest() {
+        let mut wheel = Wheel::new();
+        let latest = [DEADLINE_MAX - 1, DEADLINE_MAX, DEADLINE_MAX + 1, 1 << 53, u64::MAX];
+        for (slot, deadline) in latest.into_iter().enumerate() {
+            wheel.set(slot as Slot, UnixMillis(deadline));
+            assert_eq!(wheel.deadline(slot as Slot), Some(UnixMillis(deadline.min(DEADLINE_MAX))));
+        }
+        wheel.check();
+        assert!(due(&mut wheel, DEADLINE_MAX - 1).is_empty());
+        assert_eq!(due(&mut wheel, u64::MAX).len(), latest.len());
+        wheel.set(0, UnixMillis(u64::MAX));
+        wheel.check();
     }
 
     #[test]

@@ -34,6 +34,10 @@ pub trait Around: fmt::Debug + Send + Sync + 'static {
     ) -> io::Result<usize> {
         inner.write_at(offset, bufs)
     }
+    /// Instead of `File::allocate`.
+    fn allocate(&self, _path: &Path, inner: &dyn File, len: u64) -> io::Result<()> {
+        inner.allocate(len)
+    }
     /// Instead of `File::sync_data`.
     fn sync_data(&self, _path: &Path, inner: &dyn File) -> io::Result<()> {
         inner.sync_data()
@@ -119,7 +123,7 @@ impl File for WrappedFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        self.inner.allocate(len)
+        self.around.allocate(&self.path, &*self.inner, len)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

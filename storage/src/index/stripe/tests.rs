@@ -80,14 +80,9 @@ impl Fixture {
     fn put(&mut self, id: u16, len: usize, deadline: Option<UnixMillis>) {
         self.lsn = self.lsn.next();
         let value = vec![id as u8; len];
-        match self.live(id) {
-            Some(slot) => {
-                self.stripe.replace(slot, blob(id, &value), self.lsn, deadline);
-            }
-            None => {
-                self.stripe.insert(hash(id), blob(id, &value), self.lsn, deadline);
-            }
-        }
+        let before = self.live(id).and_then(|_| self.model[&id].value.clone());
+        let old = self.stripe.put(hash(id), blob(id, &value), self.lsn, deadline);
+        assert_eq!(old.map(|blob| blob.value().to_vec()), before, "the old value is handed out");
         self.model.insert(id, Known { value: Some(value), lsn: self.lsn, deadline });
     }
 
