@@ -7,11 +7,13 @@
 //! | `values` | `/v1/keys`, `/v1/keys64`: raw bytes in, raw bytes out |
 //! | `compat` | the endpoints of the wire-compatible API: `/set`, `/get`, `/delete`, `/save`, `/load` |
 //! | `status` | `/`, `/health`, `/stats` |
+//! | `config` | `/v1/config` |
 //! | `key`, `query`, `conditional`, `headers`, `body` | pure translation of one part of a request |
 //! | `error` | the only place that knows which status a [`Code`](crate::node::error::Code) is |
 
 mod body;
 mod compat;
+mod config;
 mod conditional;
 mod connection;
 mod error;
@@ -60,6 +62,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/keys/{*key}", values())
         .route("/v1/keys64/", values())
         .route("/v1/keys64/{*key}", values())
+        .route("/v1/config", get(config::get).patch(config::patch))
         .route("/", get(status::root))
         .route("/set", get(compat::set_by_query).post(compat::set_by_body))
         .route("/get", get(compat::get))

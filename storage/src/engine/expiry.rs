@@ -44,7 +44,8 @@ impl Core {
         Ok(more)
     }
 
-    fn expire_portion(&self, number: usize) -> Result<bool> {
+    /// One portion of one stripe; true if it has more to do.
+    pub(super) fn expire_portion(&self, number: usize) -> Result<bool> {
         let key_bytes = self.settings.max_key_bytes + 16;
         let portion = (PORTION_BYTES / key_bytes).clamp(1, PORTION);
         let bytes = portion * key_bytes + 16;
