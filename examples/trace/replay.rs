@@ -105,6 +105,9 @@ fn open(cache: Cache) -> emberkeep_storage::Result<Engine> {
         max_bytes: cache.max_bytes,
         eviction: cache.policy,
         stripes: cache.stripes,
+        // A fresh engine for each replay: it should cost little.
+        segment_bytes: 1 << 20,
+        staging_bytes: 256 << 10,
         ..Settings::new("/data")
     };
     Engine::open(settings, components)

@@ -7,14 +7,11 @@ use emberkeep_storage::Eviction;
 
 use crate::{
     chart,
-    reference::{COMPARED, Cell, Table},
+    reference::{COMPARED, Cell, LOOP, Table},
 };
 
 const BEGIN: &str = "<!-- results: written by examples/trace -->\n";
 const END: &str = "<!-- end of results -->";
-/// A pure loop: whoever does not keep a fixed part of it has no hits at all.
-const LOOP: &str = "lirs-loop";
-
 /// A policy against the others, over all traces but the loop.
 pub struct Summary {
     pub name: String,

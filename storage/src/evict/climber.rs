@@ -18,7 +18,7 @@ const JUMP: i64 = WHOLE / 20;
 /// Requests between two looks, for each entry.
 const SAMPLE: u64 = 10;
 /// Below, the hit ratio is mostly noise.
-const ENTRIES_MIN: usize = 1000;
+const ENTRIES_MIN: usize = 100;
 
 /// The size of the window, and what is needed to change it.
 #[derive(Debug)]
@@ -45,9 +45,7 @@ impl Climber {
         self.hits += u64::from(hit);
         self.requests += 1;
         if self.requests >= SAMPLE * entries.max(ENTRIES_MIN) as u64 {
-            if entries >= ENTRIES_MIN {
-                self.climb();
-            }
+            self.climb();
             (self.hits, self.requests) = (0, 0);
         }
     }

@@ -71,10 +71,13 @@ impl WTinyLfu {
         self.size(&self.probation) + self.size(&self.protected)
     }
 
-    /// What the window may have of what is there; at least one entry.
+    /// What the window may have of what is there. At least the size of eight entries, unless that is
+    /// a tenth: in a small stripe 1 % is too little to survive chance.
     fn window_max(&self) -> u64 {
-        let all = u128::from(self.size(&self.window) + self.main_size());
-        ((all * u128::from(self.climber.window()) / WHOLE as u128) as u64).max(1)
+        let all = self.size(&self.window) + self.main_size();
+        let part = (u128::from(all) * u128::from(self.climber.window()) / WHOLE as u128) as u64;
+        let eight = 8 * all / self.len().max(1) as u64;
+        part.max(eight.min(all / 10)).max(1)
     }
 
     fn list(&mut self, slab: &Slab, slot: Slot) -> &mut List {
