@@ -96,7 +96,8 @@ impl Table {
             }
         }
         table.load_traces(path.parent().unwrap_or(Path::new(".")))?;
-        let kept: Vec<_> = table.traces.keys().map(|trace| (trace.clone(), table.capacities(trace))).collect();
+        let kept: Vec<_> =
+            table.traces.keys().map(|trace| (trace.clone(), table.capacities(trace))).collect();
         table.percents.retain(|(trace, capacity, _), _| {
             let of_trace = &kept.iter().find(|(name, _)| name == trace).expect("it was loaded").1;
             of_trace.iter().take(capacities).any(|kept| kept == capacity)
@@ -123,8 +124,12 @@ impl Table {
 
     /// The capacities that the table has for a trace, ascending.
     pub fn capacities(&self, trace: &str) -> Vec<u64> {
-        let mut all: Vec<u64> =
-            self.percents.keys().filter(|(name, ..)| name == trace).map(|&(_, capacity, _)| capacity).collect();
+        let mut all: Vec<u64> = self
+            .percents
+            .keys()
+            .filter(|(name, ..)| name == trace)
+            .map(|&(_, capacity, _)| capacity)
+            .collect();
         all.dedup();
         all
     }
@@ -146,8 +151,7 @@ impl Cell {
         let lost = self.one_stripe - self.default_stripes;
         let known = KNOWN.contains(&(self.trace.as_str(), self.capacity, self.policy));
         // The climber goes its own way in each stripe.
-        let allowed =
-            if self.policy == Eviction::WTinyLfu { self.tolerance } else { STRIPES_COST_MAX };
+        let allowed = if self.policy == Eviction::WTinyLfu { self.tolerance } else { STRIPES_COST_MAX };
         (self.capacity >= PER_STRIPE_MIN && lost > allowed && !known && self.trace != LOOP)
             .then(|| format!("{name}: the default number of stripes costs {lost:.3} points"))
     }
@@ -166,7 +170,15 @@ pub fn run(table: &Table, threads: usize) -> Result<Vec<Cell>, String> {
                 let reference = reference.ok_or(format!("no row {trace},{capacity},{row}"))?;
                 let trace = trace.clone();
                 let (one_stripe, default_stripes) = (0.0, 0.0);
-                rows.push(Cell { trace, capacity, policy, reference, tolerance, one_stripe, default_stripes });
+                rows.push(Cell {
+                    trace,
+                    capacity,
+                    policy,
+                    reference,
+                    tolerance,
+                    one_stripe,
+                    default_stripes,
+                });
             }
         }
     }

@@ -98,7 +98,11 @@ fn row(table: &Table, cells: &[Cell], trace: &str, capacity: u64) -> String {
         .collect();
     let best = percents.iter().copied().fold(0.0, f64::max);
     let shown = percents.iter().map(|&percent| {
-        if percent > 0.0 && percent >= best - 0.05 { format!("**{percent:.1}**") } else { format!("{percent:.1}") }
+        if percent > 0.0 && percent >= best - 0.05 {
+            format!("**{percent:.1}**")
+        } else {
+            format!("{percent:.1}")
+        }
     });
     let belady = table.percent(trace, capacity, "belady").map_or(String::new(), |p| format!("{p:.1}"));
     format!("| {trace} | {capacity} | {belady} | {} |\n", shown.collect::<Vec<_>>().join(" | "))

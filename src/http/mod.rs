@@ -13,8 +13,8 @@
 
 mod body;
 mod compat;
-mod config;
 mod conditional;
+mod config;
 mod connection;
 mod error;
 mod headers;

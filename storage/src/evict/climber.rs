@@ -17,7 +17,7 @@ const STEP: i64 = WHOLE / 16;
 const JUMP: i64 = WHOLE / 20;
 /// Requests between two looks, for each entry.
 const SAMPLE: u64 = 10;
-/// Below, the hit ratio is mostly noise.
+/// With fewer as if there were so many: the hit ratio would be mostly noise.
 const ENTRIES_MIN: usize = 100;
 
 /// The size of the window, and what is needed to change it.
@@ -88,9 +88,11 @@ mod tests {
     }
 
     #[test]
-    fn a_small_cache_keeps_its_window() {
+    fn a_tiny_cache_looks_at_as_many_requests_as_a_small_one() {
         let mut climber = Climber::new();
-        (0..100_000).for_each(|i| climber.record(i % 3 == 0, 999));
+        (1..SAMPLE * ENTRIES_MIN as u64).for_each(|_| climber.record(true, 3));
         assert_eq!(climber.window, WINDOW_MIN);
+        climber.record(true, 3);
+        assert_eq!(climber.window, WINDOW_MIN + STEP);
     }
 }

@@ -32,11 +32,11 @@ use std::{fmt, sync::Arc};
 use crate::evict::{
     fifo::Fifo, lfu::Lfu, lru::Lru, random::Random, s3fifo::S3Fifo, sieve::Sieve, wtinylfu::WTinyLfu,
 };
+use crate::settings::Eviction;
 pub use crate::{
     evict::{list::List, policy::Policy},
     index::slab::{Slab, Slot},
 };
-use crate::settings::Eviction;
 
 /// Makes the policy of each stripe, where a program brings its own: `Eviction::Custom`.
 ///

@@ -24,8 +24,8 @@ use std::{hash::Hasher, sync::Arc};
 use siphasher::sip::SipHasher13;
 
 use crate::{
-    format::op::Key,
     evict::{AnyPolicy, PolicyFactory},
+    format::op::Key,
     index::{budget::Budget, stripe::Stripe},
     settings::{Eviction, Settings},
     sync::{Mutex, MutexGuard},

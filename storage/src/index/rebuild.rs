@@ -61,8 +61,7 @@ impl Stripe {
         let mut order = Vec::with_capacity(self.len());
         self.policy.walk(&self.slab, None, self.len(), &mut order);
         // Whatever a policy of somebody else's says: each live entry once.
-        let mut left: Vec<bool> =
-            (0..self.slab.end()).map(|slot| self.slab.is_live(slot as Slot)).collect();
+        let mut left: Vec<bool> = (0..self.slab.end()).map(|slot| self.slab.is_live(slot as Slot)).collect();
         order.retain(|&slot| left.get_mut(slot as usize).is_some_and(std::mem::take));
         order.extend((0..self.slab.end() as Slot).filter(|&slot| left[slot as usize]));
         for &slot in &order {

@@ -78,7 +78,13 @@ pub(crate) struct Wheel {
 
 impl Wheel {
     pub(crate) fn new() -> Wheel {
-        Wheel { chunks: Vec::new(), ends: Box::new([NOBODY; LISTS]), occupied: [0; LEVELS], tick: 0, armed: 0 }
+        Wheel {
+            chunks: Vec::new(),
+            ends: Box::new([NOBODY; LISTS]),
+            occupied: [0; LEVELS],
+            tick: 0,
+            armed: 0,
+        }
     }
 
     /// Timers that are armed.
