@@ -736,6 +736,7 @@ impl World {
             clock: Arc::new(self.clock.clone()),
             seed,
             background: Background::Manual,
+            policy: None,
         };
         let engine = Engine::open(self.settings.clone(), components)
             .unwrap_or_else(|e| panic!("the engine does not start after a legal stop: {e}"));

@@ -92,6 +92,22 @@ pub(super) enum EvictionFlag {
     S3Fifo,
     /// Least recently used.
     Lru,
+    /// Least frequently used, with ageing.
+    Lfu,
+    /// Earliest deadline first.
+    Ttl,
+    /// Anybody.
+    Random,
+    /// SIEVE.
+    Sieve,
+    /// W-TinyLFU.
+    #[value(name = "wtinylfu")]
+    WTinyLfu,
+    /// Oldest first.
+    Fifo,
+    /// Nobody: a write that needs room is refused.
+    #[value(name = "noeviction")]
+    NoEviction,
 }
 
 /// The flags of `serve`.
@@ -192,6 +208,13 @@ impl From<EvictionFlag> for Eviction {
         match flag {
             EvictionFlag::S3Fifo => Eviction::S3Fifo,
             EvictionFlag::Lru => Eviction::Lru,
+            EvictionFlag::Lfu => Eviction::Lfu,
+            EvictionFlag::Ttl => Eviction::Ttl,
+            EvictionFlag::Random => Eviction::Random,
+            EvictionFlag::Sieve => Eviction::Sieve,
+            EvictionFlag::WTinyLfu => Eviction::WTinyLfu,
+            EvictionFlag::Fifo => Eviction::Fifo,
+            EvictionFlag::NoEviction => Eviction::NoEviction,
         }
     }
 }

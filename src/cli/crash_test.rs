@@ -22,6 +22,7 @@ use crate::{
     node::{
         Fsync,
         error::{Code, Error, Result},
+        policy_name,
     },
     tool::crash_test::{self, CLIENTS_MAX, Counts, Options, Verdict},
 };
@@ -142,10 +143,7 @@ impl CrashTestFlags {
     /// As the server takes them.
     fn server_flags(&self) -> Vec<OsString> {
         let limit = |limit: Limit| limit.0.map_or("none".to_owned(), |limit| limit.to_string());
-        let eviction = |flag| match flag {
-            EvictionFlag::S3Fifo => "s3fifo".to_owned(),
-            EvictionFlag::Lru => "lru".to_owned(),
-        };
+        let eviction = |flag: EvictionFlag| policy_name(flag.into()).to_owned();
         let given = [
             ("--fsync-interval", self.fsync_interval.map(|span| format!("{}ms", span.as_millis()))),
             ("--max-memory", self.max_bytes().map(limit)),

@@ -8,12 +8,14 @@
 //! | `compat` | the endpoints of the wire-compatible API: `/set`, `/get`, `/delete`, `/save`, `/load` |
 //! | `status` | `/`, `/health`, `/stats` |
 //! | `stats` | `/v1/stats`: the same in groups, and where the memory is |
+//! | `config` | `/v1/config` |
 //! | `key`, `query`, `conditional`, `headers`, `body` | pure translation of one part of a request |
 //! | `error` | the only place that knows which status a [`Code`](crate::node::error::Code) is |
 
 mod body;
 mod compat;
 mod conditional;
+mod config;
 mod connection;
 mod error;
 mod headers;
@@ -62,6 +64,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/keys/{*key}", values())
         .route("/v1/keys64/", values())
         .route("/v1/keys64/{*key}", values())
+        .route("/v1/config", get(config::get).patch(config::patch))
         .route("/", get(status::root))
         .route("/set", get(compat::set_by_query).post(compat::set_by_body))
         .route("/get", get(compat::get))

@@ -75,7 +75,7 @@ pub(super) fn stats_json(app: &App) -> Value {
         "max_bytes": stats.max_bytes,
         "evictions": stats.evictions,
         "expired": stats.expired,
-        "policy": policy_name(settings.eviction),
+        "policy": policy_name(app.node.eviction()),
         "uptime_seconds": app.node.uptime().as_secs(),
         "version": name::VERSION,
         "fsync": settings.fsync,

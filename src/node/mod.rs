@@ -124,6 +124,21 @@ impl Node {
         self.engine.settings()
     }
 
+    /// The eviction policy in force.
+    pub fn eviction(&self) -> Eviction {
+        self.engine.eviction()
+    }
+
+    /// Switches to another eviction policy until the next start. Nothing is lost.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a policy that the engine does not have.
+    pub async fn set_eviction(&self, eviction: Eviction) -> Result<()> {
+        let engine = self.engine.clone();
+        // Some milliseconds of locks for millions of entries: not on a thread that serves.
+        run_blocking(move || engine.set_eviction(eviction).map_err(Error::from_engine)).await
+    }
+
     /// The time that deadlines are held against.
     pub fn now(&self) -> UnixMillis {
         self.engine.now()
@@ -434,5 +449,23 @@ pub fn policy_name(eviction: Eviction) -> &'static str {
     match eviction {
         Eviction::S3Fifo => "s3fifo",
         Eviction::Lru => "lru",
+        Eviction::Lfu => "lfu",
+        Eviction::Ttl => "ttl",
+        Eviction::Random => "random",
+        Eviction::Sieve => "sieve",
+        Eviction::WTinyLfu => "wtinylfu",
+        Eviction::Fifo => "fifo",
+        Eviction::NoEviction => "noeviction",
+        Eviction::Custom => "custom",
     }
+}
+
+/// The policy of a name, of those that come with the engine.
+pub fn policy_by_name(name: &str) -> Option<Eviction> {
+    Eviction::ALL.into_iter().find(|&eviction| policy_name(eviction) == name)
+}
+
+/// Their names, for an error.
+pub fn policy_names() -> String {
+    Eviction::ALL.map(policy_name).join(" ")
 }

@@ -48,6 +48,7 @@ pub use crate::{
         Progress, PutOutcome, Ready, RecoveryReport, ScanPage, Stats, TouchOutcome, Value, Write,
     },
     error::{Error, ErrorKind, Result},
+    evict::PolicyFactory,
     format::op::Key,
     lsn::Lsn,
     settings::{Eviction, Fsync, Level, Settings},

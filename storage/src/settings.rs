@@ -56,6 +56,39 @@ pub enum Eviction {
     S3Fifo,
     /// The least recently used.
     Lru,
+    /// The least frequently used, with dynamic ageing (LFU-DA), hits counted up to 63.
+    Lfu,
+    /// The earliest deadline, about; keys without one only when nobody else is left, the least
+    /// recently used first.
+    Ttl,
+    /// Anybody.
+    Random,
+    /// SIEVE (Zhang et al., NSDI 2024): one queue and a hand.
+    Sieve,
+    /// W-TinyLFU (Einziger et al., 2017): admission by frequency, with an adaptive window.
+    WTinyLfu,
+    /// The oldest.
+    Fifo,
+    /// Nobody: what needs room is refused as [`Full`](crate::ErrorKind::Full). What has expired
+    /// still makes room.
+    NoEviction,
+    /// The policy of [`Components::policy`](crate::Components::policy).
+    Custom,
+}
+
+impl Eviction {
+    /// Those that come with the engine.
+    pub const ALL: [Eviction; 9] = [
+        Eviction::S3Fifo,
+        Eviction::Lru,
+        Eviction::Lfu,
+        Eviction::Ttl,
+        Eviction::Random,
+        Eviction::Sieve,
+        Eviction::WTinyLfu,
+        Eviction::Fifo,
+        Eviction::NoEviction,
+    ];
 }
 
 /// What an operator can decide. [`Settings::new`] gives the defaults.

@@ -3,6 +3,7 @@
 mod basics;
 mod crash;
 mod decision_table;
+mod eviction;
 mod faults;
 mod found;
 mod golden;

@@ -529,7 +529,7 @@ fn open(disk: &SimDisk, clock: &SimClock, background: Background) -> Result<Engi
     let mut seed = [7; 32];
     seed[..8].copy_from_slice(&disk.op_count().to_le_bytes());
     let (vfs, clock) = (Arc::new(disk.clone()), Arc::new(clock.clone()));
-    Engine::open(settings, Components { vfs, clock, seed, background })
+    Engine::open(settings, Components { vfs, clock, seed, background, policy: None })
 }
 
 /// A place where the scheduler may switch. `yield_now` would be one too, but it leaves a wake-up

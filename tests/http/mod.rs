@@ -4,6 +4,7 @@
 
 mod compat;
 mod conditions;
+mod config;
 mod exports;
 mod faults;
 mod fixture;

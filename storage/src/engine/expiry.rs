@@ -70,7 +70,8 @@ impl Core {
         Ok(left)
     }
 
-    fn expire_portion(&self, number: usize) -> Result<Left> {
+    /// One portion of one stripe.
+    pub(super) fn expire_portion(&self, number: usize) -> Result<Left> {
         let bytes_max = self.portion_bytes();
         let mut permit = self.wal.admit(0, frame::disk_len(bytes_max) as u64, Urgency::Write)?;
         let now = self.timeline.now();

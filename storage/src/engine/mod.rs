@@ -8,8 +8,8 @@
 //! After a crash, [`Engine::open`] finds exactly the state after some frame of the log, at least
 //! as late as everything that was acknowledged or observed at the level `disk`.
 //!
-//! Lock order: checkpoint, stripes in ascending order, staging, waiters. No I/O and no waiting
-//! under a stripe or below.
+//! Lock order: checkpoint, the eviction policy, stripes in ascending order, staging, waiters. No
+//! I/O and no waiting under a stripe or below.
 
 mod background;
 mod batch;
@@ -52,12 +52,13 @@ pub use self::{
 use crate::{
     clock::{Clock, SystemClock, Timeline, UnixMillis},
     error::{Error, ErrorKind, Result},
+    evict::PolicyFactory,
     format::op::Key,
     halt::Halted,
     index::Index,
     lsn::Lsn,
     manifest::ManifestStore,
-    settings::{Fsync, Level, Settings},
+    settings::{Eviction, Fsync, Level, Settings},
     sync::{AtomicBool, Mutex, Ordering},
     vfs::{DirLock, Vfs, os::OsVfs},
     wal::{Wal, staging::Urgency},
@@ -84,6 +85,8 @@ pub struct Components {
     pub seed: [u8; 32],
     /// Who does the background work.
     pub background: Background,
+    /// Makes the policy that `Eviction::Custom` means. Without it that is refused.
+    pub policy: Option<PolicyFactory>,
 }
 
 impl Components {
@@ -102,6 +105,7 @@ impl Components {
             clock: Arc::new(SystemClock),
             seed,
             background: Background::Threads,
+            policy: None,
         })
     }
 }
@@ -141,6 +145,8 @@ struct Running {
 /// What the use cases and the threads share.
 pub(crate) struct Core {
     settings: Settings,
+    /// The policy in force; held while it is switched.
+    eviction: Mutex<Eviction>,
     vfs: Arc<dyn Vfs>,
     index: Index,
     wal: Arc<Wal>,
@@ -185,7 +191,28 @@ impl Engine {
         &self.core.report
     }
 
-    /// The settings in force.
+    /// The eviction policy in force: that of the settings, or the last that was switched to.
+    pub fn eviction(&self) -> Eviction {
+        *self.core.eviction.lock().expect("no panic while the policy is switched")
+    }
+
+    /// Switches to another eviction policy, until the engine is closed. Nothing is lost: the order
+    /// of who leaves is carried over, what the old policy knew besides is not. One stripe after the
+    /// other is locked for some 0.1 us per entry in it.
+    ///
+    /// # Errors
+    /// `Invalid` for `Custom` if the components brought no policy.
+    pub fn set_eviction(&self, eviction: Eviction) -> Result<()> {
+        open::check_policy(eviction, self.core.index.has_custom())?;
+        let mut current = self.core.eviction.lock().expect("no panic while the policy is switched");
+        if *current != eviction {
+            self.core.index.set_eviction(eviction);
+            *current = eviction;
+        }
+        Ok(())
+    }
+
+    /// The settings that it was opened with.
     pub fn settings(&self) -> &Settings {
         &self.core.settings
     }

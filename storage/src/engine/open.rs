@@ -33,7 +33,7 @@ use crate::{
     lsn::Lsn,
     manifest::ManifestStore,
     random::Random,
-    settings::Settings,
+    settings::{Eviction, Settings},
     snapshot::{
         self,
         reader::{Expected, read_group},
@@ -103,7 +103,8 @@ pub struct RecoveryReport {
 
 pub(super) fn open(settings: Settings, components: Components, progress: &dyn Fn(Progress)) -> Result<Core> {
     settings.validate()?;
-    let Components { vfs, clock, seed, background } = components;
+    check_policy(settings.eviction, components.policy.is_some())?;
+    let Components { vfs, clock, seed, background, policy } = components;
     let mut random = Random::from_seed(seed);
     let begun = clock.monotonic();
     let data_dir = &settings.data_dir;
@@ -113,7 +114,7 @@ pub(super) fn open(settings: Settings, components: Components, progress: &dyn Fn
 
     let hash_key = random.next_id();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let index = Index::new(&settings, &hash_key, cores);
+    let index = Index::new(&settings, &hash_key, cores, policy);
     let threads = if background == Background::Manual { 1 } else { cores };
     let snapshot_entries = load_snapshot(&*vfs, data_dir, &manifest, &index, threads, progress)?;
     let mut found = replay_log(&*vfs, &settings, &manifest, &index, threads, progress)?;
@@ -170,6 +171,7 @@ pub(super) fn open(settings: Settings, components: Components, progress: &dyn Fn
         warnings,
     };
     Ok(Core {
+        eviction: Mutex::new(settings.eviction),
         checkpointer: Checkpointer::new(store.current(), found.bytes),
         settings,
         vfs,
@@ -183,6 +185,14 @@ pub(super) fn open(settings: Settings, components: Components, progress: &dyn Fn
         background,
         lock: Mutex::new(Some(lock)),
     })
+}
+
+/// A custom policy is code that the program must have brought.
+pub(super) fn check_policy(eviction: Eviction, has_custom: bool) -> Result<()> {
+    if eviction == Eviction::Custom && !has_custom {
+        return Err(Error::invalid("the eviction policy custom needs a factory in the components"));
+    }
+    Ok(())
 }
 
 /// Makes sure that the directory is ours and that nobody else has it open.

@@ -9,7 +9,7 @@
 
 use crate::{
     clock::UnixMillis,
-    engine::{Core, value::version_of},
+    engine::{Core, expiry::Left, value::version_of},
     error::{Error, ErrorKind, Result},
     format::{
         frame::{self, Kind},
@@ -114,17 +114,20 @@ impl Core {
     }
 
     /// Evicts from the other stripes, one after the other, until there is room. No stripe may be
-    /// locked.
+    /// locked. With the policy `noeviction` only what has expired makes room.
     ///
     /// # Errors
-    /// `Full` if the write does not fit into an empty cache; else `Overloaded`, and a sync is under
-    /// way that makes room.
+    /// `Full` if the write does not fit into an empty cache, or with `noeviction` not beside what is
+    /// there; else `Overloaded`, and a sync is under way that makes room.
     pub(crate) fn evict_elsewhere(&self, own: usize, need: Need) -> Result<()> {
         let count = self.index.stripe_count();
         let mut evicted = true;
         // A batch from each in turn, so that a large entry does not empty whole stripes.
         while std::mem::take(&mut evicted) {
             for other in (1..=count).map(|i| (own + i) % count) {
+                if self.index.lock(other).never_evicts() {
+                    return self.expire_for_room(need);
+                }
                 let mut permit = self.wal.admit(0, self.removal_allowance(), Urgency::Write)?;
                 let mut stripe = self.index.lock(other);
                 stripe.reap(self.durable());
@@ -140,6 +143,24 @@ impl Core {
             return Err(Error::new(ErrorKind::Full, what));
         }
         // Removals that are not durable yet take up room, or other writers took what was made.
+        self.wal.request_sync(self.wal.appended());
+        Err(Error::new(ErrorKind::Overloaded, "the cache has no room until the next sync"))
+    }
+
+    /// Removes what has expired until there is room, since nobody else may go.
+    fn expire_for_room(&self, need: Need) -> Result<()> {
+        let budget = self.index.budget();
+        for stripe in 0..self.index.stripe_count() {
+            while budget.over(need.bytes, need.items) && self.expire_portion(stripe)? == Left::More {}
+        }
+        if !budget.over(need.bytes, need.items) {
+            return Ok(());
+        }
+        if budget.over_without_tombstones(need.bytes, need.items) {
+            let what = "the cache is full and its eviction policy is noeviction: delete entries, raise its \
+                        limits, or choose a policy that evicts";
+            return Err(Error::new(ErrorKind::Full, what));
+        }
         self.wal.request_sync(self.wal.appended());
         Err(Error::new(ErrorKind::Overloaded, "the cache has no room until the next sync"))
     }

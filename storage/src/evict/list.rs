@@ -42,6 +42,11 @@ impl List {
         (self.tail != NIL).then_some(self.tail)
     }
 
+    /// The entry that came in after this one, which is in this list.
+    pub fn newer(&self, slab: &Slab, slot: Slot) -> Option<Slot> {
+        Some(slab[slot].prev).filter(|&newer| newer != NIL)
+    }
+
     /// Whether `slot` is in this list.
     pub fn holds(&self, slab: &Slab, slot: Slot) -> bool {
         slab.queue(slot) == self.queue

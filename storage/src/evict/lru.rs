@@ -48,7 +48,7 @@ impl Policy for Lru {
     }
 
     fn walk(&self, slab: &Slab, from: Option<Slot>, max: usize, out: &mut Vec<Slot>) {
-        let from = from.filter(|&slot| slab.is_live(slot) && self.queue.holds(slab, slot));
+        let from = from.filter(|&slot| self.queue.holds(slab, slot));
         self.queue.walk(slab, from, max, out);
     }
 

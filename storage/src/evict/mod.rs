@@ -1,7 +1,11 @@
 //! Eviction: who leaves when the cache is full.
 //!
-//! `AnyPolicy` is the one that the settings name; [`policy::Policy`] says what they have in common. A new
-//! one is a file here, an arm of the enum, and a line in the list of `contract.rs`.
+//! `AnyPolicy` is the one that the settings name; [`Policy`] says what they have in common. A new
+//! one is a file here, an arm of the enum, and a line in the list of `contract.rs`. A program brings
+//! one of its own with a [`PolicyFactory`] in its [`Components`](crate::Components).
+//!
+//! Two of them are others with one difference: `noeviction` is a `fifo` that never names a victim,
+//! `ttl` is an `lru` in which the stripe, which has the timers, looks for a deadline first.
 //!
 //! Not here: when to evict and how much (`index::budget`), and the log. Of the index this imports
 //! the slab and the blob, nothing above them.
@@ -9,24 +13,65 @@
 pub mod list;
 pub mod policy;
 
+mod climber;
+mod fifo;
 mod ghost;
+mod lfu;
 mod lru;
+mod random;
 mod s3fifo;
+mod sieve;
+mod sketch;
+mod wtinylfu;
 
 #[cfg(test)]
 mod contract;
 
-use crate::{
-    evict::{lru::Lru, policy::Policy, s3fifo::S3Fifo},
+use std::{fmt, sync::Arc};
+
+use crate::evict::{
+    fifo::Fifo, lfu::Lfu, lru::Lru, random::Random, s3fifo::S3Fifo, sieve::Sieve, wtinylfu::WTinyLfu,
+};
+use crate::settings::Eviction;
+pub use crate::{
+    evict::{list::List, policy::Policy},
     index::slab::{Slab, Slot},
-    settings::Eviction,
 };
 
-/// The policies that come with the engine.
+/// Makes the policy of each stripe, where a program brings its own: `Eviction::Custom`.
+///
+/// `examples/max_age.rs` of this crate has a whole one.
+#[derive(Clone)]
+pub struct PolicyFactory(Arc<dyn Fn() -> Box<dyn Policy> + Send + Sync>);
+
+impl PolicyFactory {
+    /// `make` is called once for each stripe, and again whenever the engine is switched to it.
+    pub fn new(make: impl Fn() -> Box<dyn Policy> + Send + Sync + 'static) -> PolicyFactory {
+        PolicyFactory(Arc::new(make))
+    }
+}
+
+impl fmt::Debug for PolicyFactory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PolicyFactory")
+    }
+}
+
+/// The policy of one stripe.
 #[derive(Debug)]
 pub(crate) enum AnyPolicy {
     S3Fifo(S3Fifo),
     Lru(Lru),
+    Lfu(Lfu),
+    /// The order of those without a deadline; see [`AnyPolicy::prefers_deadlines`].
+    Ttl(Lru),
+    Random(Random),
+    Sieve(Sieve),
+    WTinyLfu(WTinyLfu),
+    Fifo(Fifo),
+    /// An order that nobody leaves by; it is there for the policy that may come after.
+    NoEviction(Fifo),
+    Custom(Box<dyn Policy>),
 }
 
 /// Calls the same method of whichever policy it is.
@@ -34,18 +79,48 @@ macro_rules! dispatch {
     ($self:ident, $policy:ident => $call:expr) => {
         match $self {
             AnyPolicy::S3Fifo($policy) => $call,
-            AnyPolicy::Lru($policy) => $call,
+            AnyPolicy::Lru($policy) | AnyPolicy::Ttl($policy) => $call,
+            AnyPolicy::Lfu($policy) => $call,
+            AnyPolicy::Random($policy) => $call,
+            AnyPolicy::Sieve($policy) => $call,
+            AnyPolicy::WTinyLfu($policy) => $call,
+            AnyPolicy::Fifo($policy) | AnyPolicy::NoEviction($policy) => $call,
+            AnyPolicy::Custom($policy) => $call,
         }
     };
 }
 
 impl AnyPolicy {
     /// `by_bytes`: queues are measured in bytes, because the cache has a limit in bytes.
-    pub(crate) fn new(eviction: Eviction, by_bytes: bool) -> AnyPolicy {
+    ///
+    /// # Panics
+    /// For `Custom` without a factory. Whoever takes an [`Eviction`] from outside checks that.
+    pub(crate) fn new(eviction: Eviction, by_bytes: bool, custom: Option<&PolicyFactory>) -> AnyPolicy {
         match eviction {
             Eviction::S3Fifo => AnyPolicy::S3Fifo(S3Fifo::new(by_bytes)),
             Eviction::Lru => AnyPolicy::Lru(Lru::new()),
+            Eviction::Lfu => AnyPolicy::Lfu(Lfu::new()),
+            Eviction::Ttl => AnyPolicy::Ttl(Lru::new()),
+            Eviction::Random => AnyPolicy::Random(Random::new()),
+            Eviction::Sieve => AnyPolicy::Sieve(Sieve::new()),
+            Eviction::WTinyLfu => AnyPolicy::WTinyLfu(WTinyLfu::new(by_bytes)),
+            Eviction::Fifo => AnyPolicy::Fifo(Fifo::new()),
+            Eviction::NoEviction => AnyPolicy::NoEviction(Fifo::new()),
+            Eviction::Custom => {
+                let PolicyFactory(make) = custom.expect("a custom policy comes with its factory");
+                AnyPolicy::Custom(make())
+            }
         }
+    }
+
+    /// Whoever has a deadline leaves before those who have none, the earliest first.
+    pub(crate) fn prefers_deadlines(&self) -> bool {
+        matches!(self, AnyPolicy::Ttl(_))
+    }
+
+    /// Nobody ever leaves to make room.
+    pub(crate) fn never_evicts(&self) -> bool {
+        matches!(self, AnyPolicy::NoEviction(_))
     }
 }
 
@@ -67,7 +142,7 @@ impl Policy for AnyPolicy {
     }
 
     fn victim(&mut self, slab: &mut Slab) -> Option<Slot> {
-        dispatch!(self, p => p.victim(slab))
+        if self.never_evicts() { None } else { dispatch!(self, p => p.victim(slab)) }
     }
 
     fn hint(&self, slab: &Slab, slot: Slot) -> u8 {

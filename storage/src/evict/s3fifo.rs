@@ -91,7 +91,7 @@ impl S3Fifo {
 impl Policy for S3Fifo {
     fn on_insert(&mut self, slab: &mut Slab, slot: Slot) {
         slab.set_freq(slot, 0);
-        let back = self.ghosts.take(slab.hash(slot), self.ghosts_max());
+        let back = self.ghosts.take(slab.hash(slot));
         if back { self.main.push(slab, slot) } else { self.small.push(slab, slot) }
     }
 
@@ -108,7 +108,8 @@ impl Policy for S3Fifo {
 
     fn on_remove(&mut self, slab: &mut Slab, slot: Slot, evicted: bool) {
         if evicted && self.small.holds(slab, slot) {
-            self.ghosts.add(slab.hash(slot), self.small.len() + self.main.len());
+            let entries = self.small.len() + self.main.len();
+            self.ghosts.add(slab.hash(slot), entries, self.ghosts_max());
         }
         self.list(slab, slot).remove(slab, slot);
     }

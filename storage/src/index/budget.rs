@@ -75,6 +75,13 @@ impl Budget {
         bytes.saturating_mul(WRITES_AHEAD).min(max / AHEAD_PART)
     }
 
+    /// The same if what was removed lately were gone: no sync would make this room.
+    pub(crate) fn over_without_tombstones(&self, extra_bytes: u64, extra_items: u64) -> bool {
+        let used = self.used();
+        let live = used.bytes - used.tombstone_bytes.min(used.bytes);
+        exceeds(used.items, extra_items, self.max_items) || exceeds(live, extra_bytes, self.max_bytes)
+    }
+
     /// Whether so much would fit into an empty cache.
     pub(crate) fn holds(&self, bytes: u64, items: u64) -> bool {
         !exceeds(0, items, self.max_items) && !exceeds(0, bytes, self.max_bytes)

@@ -25,9 +25,10 @@ use std::{hash::Hasher, sync::Arc};
 use siphasher::sip::SipHasher13;
 
 use crate::{
+    evict::{AnyPolicy, PolicyFactory},
     format::op::Key,
     index::{budget::Budget, stripe::Stripe},
-    settings::Settings,
+    settings::{Eviction, Settings},
     sync::{Mutex, MutexGuard},
 };
 
@@ -47,6 +48,7 @@ pub(crate) struct Index {
     stripes: Box<[Padded]>,
     hasher: SipHasher13,
     budget: Arc<Budget>,
+    custom: Option<PolicyFactory>,
 }
 
 /// A stripe has its cache lines for itself; two, because they are fetched in pairs.
@@ -56,13 +58,20 @@ struct Padded(Mutex<Stripe>);
 
 impl Index {
     /// An empty index. `hash_key` is random and secret; `cores` decides the number of stripes where
-    /// the settings do not.
-    pub(crate) fn new(settings: &Settings, hash_key: &[u8; 16], cores: usize) -> Index {
+    /// the settings do not. `custom` makes the policy `Custom`, and must be there if the settings
+    /// name that.
+    pub(crate) fn new(
+        settings: &Settings,
+        hash_key: &[u8; 16],
+        cores: usize,
+        custom: Option<PolicyFactory>,
+    ) -> Index {
         let budget = Arc::new(Budget::new(settings.max_items, settings.max_bytes));
-        let stripe = || Padded(Mutex::new(Stripe::new(settings.eviction, budget.clone())));
+        let policy = || AnyPolicy::new(settings.eviction, settings.max_bytes.is_some(), custom.as_ref());
+        let stripe = || Padded(Mutex::new(Stripe::new(policy(), budget.clone())));
         let count = stripe_count(settings, cores);
         let stripes = std::iter::repeat_with(stripe).take(count).collect();
-        Index { stripes, hasher: SipHasher13::new_with_key(hash_key), budget }
+        Index { stripes, hasher: SipHasher13::new_with_key(hash_key), budget, custom }
     }
 
     /// The hash of a key, for everything below.
@@ -89,6 +98,20 @@ impl Index {
     pub(crate) fn lock(&self, stripe: usize) -> MutexGuard<'_, Stripe> {
         // A panic under the lock is a broken invariant: what the stripe holds is not known.
         self.stripes[stripe].0.lock().expect("no thread has panicked while it held this stripe")
+    }
+
+    /// Switches to another policy, one stripe after the other; the order of who leaves is carried
+    /// over. `Custom` needs the factory.
+    pub(crate) fn set_eviction(&self, eviction: Eviction) {
+        for stripe in 0..self.stripes.len() {
+            let policy = AnyPolicy::new(eviction, self.budget.max_bytes().is_some(), self.custom.as_ref());
+            self.lock(stripe).set_policy(policy);
+        }
+    }
+
+    /// Whether there is a policy of somebody else's to switch to.
+    pub(crate) fn has_custom(&self) -> bool {
+        self.custom.is_some()
     }
 
     /// The sums over all stripes, and the limits.
@@ -136,7 +159,7 @@ mod tests {
 
     #[test]
     fn keys_spread_over_all_stripes_and_namespaces_differ() {
-        let index = Index::new(&Settings::new("unused"), &[7; 16], 2);
+        let index = Index::new(&Settings::new("unused"), &[7; 16], 2, None);
         let mut seen = vec![0; index.stripe_count()];
         for i in 0..25_600u32 {
             let hash = index.hash(Key { namespace: 0, bytes: &i.to_le_bytes() });
@@ -150,7 +173,7 @@ mod tests {
     #[test]
     fn one_stripe_takes_every_hash() {
         let settings = Settings { stripes: Some(1), ..Settings::new("unused") };
-        let index = Index::new(&settings, &[7; 16], 2);
+        let index = Index::new(&settings, &[7; 16], 2, None);
         assert_eq!(index.stripe_of(u64::MAX), 0);
         index.lock(0).check();
         assert_eq!(index.budget().used(), Default::default());

@@ -164,7 +164,7 @@ impl Slab {
     }
 
     /// One past the highest slot ever used.
-    pub(crate) fn end(&self) -> usize {
+    pub fn end(&self) -> usize {
         self.touched
     }
 

@@ -31,11 +31,10 @@ use crate::{
     index::{
         blob::Blob,
         budget::{Budget, Usage},
-        slab::{self, Entry, NO_QUEUE, Slab, Slot},
+        slab::{self, Entry, Slab, Slot},
         wheel::Wheel,
     },
     lsn::Lsn,
-    settings::Eviction,
 };
 
 /// The entries of one stripe.
@@ -76,11 +75,11 @@ pub(crate) struct View<'a> {
 }
 
 impl Stripe {
-    pub(crate) fn new(eviction: Eviction, budget: Arc<Budget>) -> Stripe {
+    pub(crate) fn new(policy: AnyPolicy, budget: Arc<Budget>) -> Stripe {
         Stripe {
             slab: Slab::new(),
             table: HashTable::new(),
-            policy: AnyPolicy::new(eviction, budget.max_bytes().is_some()),
+            policy,
             wheel: Wheel::new(),
             tombstones: VecDeque::new(),
             used: Usage::default(),
@@ -256,7 +255,14 @@ impl Stripe {
 
     /// Who leaves next under pressure. It stays until it is buried or removed.
     pub(crate) fn victim(&mut self) -> Option<Slot> {
-        self.policy.victim(&mut self.slab)
+        // Every armed timer is that of a live entry.
+        let timed = if self.policy.prefers_deadlines() { self.wheel.earliest() } else { None };
+        timed.or_else(|| self.policy.victim(&mut self.slab))
+    }
+
+    /// Nobody ever leaves to make room.
+    pub(crate) fn never_evicts(&self) -> bool {
+        self.policy.never_evicts()
     }
 
     /// Adds to `out` entries whose deadline has passed, in at most `budget` units of work; see
@@ -412,7 +418,8 @@ impl Stripe {
         let result = change(self);
         self.charge_new(slot);
         let new = self.slab.charge(slot);
-        if new != old && self.slab.queue(slot) != NO_QUEUE {
+        // While a snapshot is loaded the policy knows nobody.
+        if new != old && self.loaded.is_empty() {
             self.policy.on_update(&mut self.slab, slot, old, new);
         }
         result

@@ -8,7 +8,8 @@
 //!
 //! A timer is a node of a doubly linked list, named by the slot of its entry: moving a deadline a
 //! thousand times a second leaves one node. The first node of a bucket holds the bucket's number
-//! in `prev`, so that it can be unlinked without knowing when it was put there.
+//! in `prev`, the last in `next`, so that they can be unlinked without knowing when they were put
+//! there. New ones come last: timers of one span stand in the order of their deadlines.
 //!
 //! Promises: [`due`](Wheel::due) names only timers whose exact deadline has passed; it does a
 //! bounded amount of work; and it loses none. A timer stays armed until it is cleared or moved,
@@ -44,17 +45,18 @@ const OPEN: usize = FAR + 1;
 const FIRED: usize = FAR + 2;
 const LISTS: usize = FAR + 3;
 
-/// Marks a `prev` that is not a slot but the number of the list.
-const HEAD: u32 = 1 << 31;
+/// Marks a link that leads to no slot but is the number of the list.
+const END: u32 = 1 << 31;
 
 /// Packed to halves of words, or it would be padded to 16 bytes.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, packed(2))]
 struct Timer {
     deadline: Deadline,
-    /// The slot before, `HEAD` + list for the first, [`NIL`] while not armed.
+    /// The slot before, `END` + list for the first, [`NIL`] while not armed.
     prev: u32,
-    next: Slot,
+    /// The slot after, `END` + list for the last.
+    next: u32,
 }
 
 const UNARMED: Timer = Timer { deadline: Deadline([0; 3]), prev: NIL, next: NIL };
@@ -78,12 +80,21 @@ impl Deadline {
     }
 }
 
+/// The first and the last of a list, [`NIL`] twice if there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ends {
+    head: Slot,
+    tail: Slot,
+}
+
+const NOBODY: Ends = Ends { head: NIL, tail: NIL };
+
 /// The timers of one stripe.
 #[derive(Debug)]
 pub(crate) struct Wheel {
     /// Parallel to the chunks of the slab; a chunk exists once one of its slots had a deadline.
     chunks: Vec<Option<Box<[Timer; CHUNK_LEN]>>>,
-    heads: Box<[Slot; LISTS]>,
+    ends: Box<[Ends; LISTS]>,
     /// Which buckets of a level are not empty.
     occupied: [u64; LEVELS],
     /// No bucket in use lies before this tick, and every timer is placed as seen from it.
@@ -93,7 +104,13 @@ pub(crate) struct Wheel {
 
 impl Wheel {
     pub(crate) fn new() -> Wheel {
-        Wheel { chunks: Vec::new(), heads: Box::new([NIL; LISTS]), occupied: [0; LEVELS], tick: 0, armed: 0 }
+        Wheel {
+            chunks: Vec::new(),
+            ends: Box::new([NOBODY; LISTS]),
+            occupied: [0; LEVELS],
+            tick: 0,
+            armed: 0,
+        }
     }
 
     /// Timers that are armed.
@@ -125,19 +142,31 @@ impl Wheel {
         (timer.prev != NIL).then(|| timer.deadline.instant())
     }
 
+    /// A timer of the first bucket in use, the one that was put there first: nearly the earliest
+    /// deadline. Coarser the farther away it is: a bucket spans 256 ms within the next 16 s, 16 s
+    /// within the next 17 minutes, and so on.
+    pub(crate) fn earliest(&self) -> Option<Slot> {
+        let bucket = |level: usize| {
+            let occupied = self.occupied[level];
+            (occupied != 0).then(|| level * BUCKETS + occupied.trailing_zeros() as usize)
+        };
+        let list = [FIRED, OPEN].into_iter().chain((0..LEVELS).filter_map(bucket)).chain([FAR]);
+        list.map(|list| self.ends[list].head).find(|&slot| slot != NIL)
+    }
+
     /// Adds to `out` slots whose deadline is before `now`, doing at most `budget` units of work
     /// (a timer moved or named, a bucket opened). Returns whether work is left for another call.
     /// Time never goes back: an earlier `now` than before finds nothing new.
     pub(crate) fn due(&mut self, now: UnixMillis, budget: usize, out: &mut Vec<Slot>) -> bool {
         let now_tick = tick_of(now).max(self.tick);
-        let unsorted = self.heads[OPEN] != NIL;
+        let unsorted = self.ends[OPEN] != NOBODY;
         // Those named before and still armed come again, now or in the next call.
-        let again = unsorted && self.heads[FIRED] != NIL;
+        let again = unsorted && self.ends[FIRED] != NOBODY;
         if !unsorted {
             self.reopen(FIRED);
         }
         for _ in 0..budget {
-            let slot = self.heads[OPEN];
+            let slot = self.ends[OPEN].head;
             if slot != NIL {
                 self.sort(slot, now_tick, out);
             } else if !self.open_next(now_tick) {
@@ -183,7 +212,7 @@ impl Wheel {
 
     /// With all levels empty, the far list is sorted once when a new span of 8.7 years begins.
     fn open_far(&mut self, now_tick: u64) -> bool {
-        if self.heads[FAR] == NIL || now_tick >> SPAN_BITS == self.tick >> SPAN_BITS {
+        if self.ends[FAR] == NOBODY || now_tick >> SPAN_BITS == self.tick >> SPAN_BITS {
             return false;
         }
         self.tick = now_tick >> SPAN_BITS << SPAN_BITS;
@@ -193,12 +222,13 @@ impl Wheel {
 
     /// Renames a whole list to the open one, which is empty.
     fn reopen(&mut self, list: usize) {
-        assert!(self.heads[OPEN] == NIL, "one bucket is open at a time");
-        let head = self.heads[list];
-        if head != NIL {
-            self.timer_mut(head).prev = HEAD | OPEN as u32;
+        assert!(self.ends[OPEN] == NOBODY, "one bucket is open at a time");
+        let ends = self.ends[list];
+        if ends != NOBODY {
+            self.timer_mut(ends.head).prev = END | OPEN as u32;
+            self.timer_mut(ends.tail).next = END | OPEN as u32;
         }
-        self.heads[OPEN] = head;
+        self.ends[OPEN] = ends;
         self.emptied(list);
     }
 
@@ -217,36 +247,41 @@ impl Wheel {
     }
 
     fn link(&mut self, slot: Slot, list: usize) {
-        let next = self.heads[list];
-        if next != NIL {
-            self.timer_mut(next).prev = slot;
+        let (end, last) = (END | list as u32, self.ends[list].tail);
+        if last == NIL {
+            self.ends[list].head = slot;
+        } else {
+            self.timer_mut(last).next = slot;
         }
         let timer = self.timer_mut(slot);
-        timer.prev = HEAD | list as u32;
-        timer.next = next;
-        self.heads[list] = slot;
+        timer.prev = if last == NIL { end } else { last };
+        timer.next = end;
+        self.ends[list].tail = slot;
     }
 
     fn unlink(&mut self, slot: Slot) {
         let Timer { prev, next, .. } = *self.timer(slot);
         assert!(prev != NIL, "only an armed timer is linked");
-        if next != NIL {
-            self.timer_mut(next).prev = prev;
-        }
-        if prev & HEAD == 0 {
-            self.timer_mut(prev).next = next;
-        } else {
-            let list = (prev & !HEAD) as usize;
-            self.heads[list] = next;
-            if next == NIL {
-                self.emptied(list);
+        match (prev & END, next & END) {
+            (0, 0) => {
+                self.timer_mut(prev).next = next;
+                self.timer_mut(next).prev = prev;
             }
+            (0, _) => {
+                self.timer_mut(prev).next = next;
+                self.ends[(next & !END) as usize].tail = prev;
+            }
+            (_, 0) => {
+                self.timer_mut(next).prev = prev;
+                self.ends[(prev & !END) as usize].head = next;
+            }
+            _ => self.emptied((prev & !END) as usize),
         }
         self.timer_mut(slot).prev = NIL;
     }
 
     fn emptied(&mut self, list: usize) {
-        self.heads[list] = NIL;
+        self.ends[list] = NOBODY;
         if list < FAR {
             self.occupied[list / BUCKETS] &= !(1 << (list % BUCKETS));
         }
@@ -274,9 +309,10 @@ impl Wheel {
     pub(crate) fn check(&self) {
         let mut linked = 0;
         for list in 0..LISTS {
-            let mut expected_prev = HEAD | list as u32;
-            let mut at = self.heads[list];
-            while at != NIL {
+            let end = END | list as u32;
+            let mut expected_prev = end;
+            let mut at = if self.ends[list] == NOBODY { end } else { self.ends[list].head };
+            while at & END == 0 {
                 let timer = self.timer(at);
                 assert_eq!({ timer.prev }, expected_prev, "the links of timer {at} agree");
                 self.check_place(list, timer.deadline.instant());
@@ -285,9 +321,12 @@ impl Wheel {
                 linked += 1;
                 assert!(linked <= self.armed, "no timer is linked twice");
             }
+            assert_eq!(at, end, "the last timer names its list");
+            let tail = if expected_prev == end { NIL } else { expected_prev };
+            assert_eq!(self.ends[list].tail, tail, "the list names its last timer");
             if list < FAR {
                 let bit = self.occupied[list / BUCKETS] >> (list % BUCKETS) & 1;
-                assert_eq!(bit == 1, self.heads[list] != NIL, "the bitmap agrees with bucket {list}");
+                assert_eq!(bit == 1, self.ends[list] != NOBODY, "the bitmap agrees with bucket {list}");
             }
         }
         assert_eq!(linked, self.armed, "each armed timer is linked");
@@ -415,6 +454,21 @@ mod tests {
         assert!(due(&mut wheel, 10 * TICK + 6).is_empty());
         assert!(due(&mut wheel, 11 * TICK - 1).is_empty());
         assert_eq!(due(&mut wheel, 11 * TICK), [0]);
+    }
+
+    #[test]
+    fn the_earliest_of_one_span_is_the_one_that_was_set_first() {
+        let mut wheel = Wheel::new();
+        assert_eq!(wheel.earliest(), None);
+        due(&mut wheel, 1_790_000_000_000);
+        (0..100).for_each(|i| wheel.set(i, UnixMillis(1_790_003_600_000 + u64::from(i))));
+        wheel.set(500, UnixMillis(1_790_000_060_000));
+        wheel.set(501, UnixMillis(u64::MAX));
+        for slot in (0..1).map(|_| 500).chain(0..100).chain([501]) {
+            assert_eq!(wheel.earliest(), Some(slot));
+            wheel.clear(slot);
+        }
+        wheel.check();
     }
 
     #[test]

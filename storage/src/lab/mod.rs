@@ -65,6 +65,7 @@ impl Machine {
             clock: Arc::new(self.clock.clone()),
             seed: bytes,
             background: Background::Manual,
+            policy: None,
         };
         Engine::open(settings.clone(), components)
     }

@@ -67,6 +67,7 @@ impl Lab {
             clock: Arc::new(self.clock.clone()),
             seed: bytes,
             background: Background::Manual,
+            policy: None,
         };
         Engine::open(self.settings.clone(), components)
     }

@@ -87,6 +87,7 @@ fn meddled_checkpoint(seed: u8, fsync: Fsync, repeat: usize) {
         clock: Arc::new(clock.clone()),
         seed: [seed; 32],
         background: Background::Manual,
+        policy: None,
     };
     let engine = Engine::open(settings.clone(), components).unwrap();
     let states: Arc<Mutex<BTreeMap<Lsn, State>>> = Arc::default();
@@ -325,6 +326,7 @@ fn a_checkpoint_ends_in_every_mode_though_nobody_else_asks_for_a_sync() {
             clock: Arc::new(SimClock::new()),
             seed: [1; 32],
             background: Background::Threads,
+            policy: None,
         };
         let engine = Engine::open(small(fsync), components).unwrap();
         put(&engine, "k", b"v");

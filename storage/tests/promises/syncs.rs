@@ -119,6 +119,7 @@ fn in_always_mode_a_pause_brings_everything_to_the_disk() {
         clock: Arc::new(SimClock::new()),
         seed: [1; 32],
         background: Background::Threads,
+        policy: None,
     };
     let engine =
         Engine::open(Settings { allow_downgrade: true, ..small(Fsync::Always) }, components).unwrap();

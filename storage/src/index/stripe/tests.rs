@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{format::op::Put, index::walk::SnapshotEntry};
+use crate::{
+    format::op::Put,
+    index::{slab::NIL, walk::SnapshotEntry},
+    settings::Eviction,
+};
 
 /// What the model knows of a key.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +31,7 @@ enum Step {
     Reap(u64),
     Due(u64, usize),
     Clear(Option<u16>),
+    Switch(Eviction),
 }
 
 /// A stripe and the model of it, with time and LSN moving on.
@@ -59,7 +64,7 @@ fn blob(id: u16, value: &[u8]) -> Blob {
 impl Fixture {
     fn new(eviction: Eviction, by_bytes: bool) -> Fixture {
         let budget = Arc::new(Budget::new(None, by_bytes.then_some(1 << 20)));
-        let stripe = Stripe::new(eviction, budget.clone());
+        let stripe = Stripe::new(AnyPolicy::new(eviction, by_bytes, None), budget.clone());
         Fixture { stripe, budget, model: BTreeMap::new(), lsn: Lsn::ZERO, now: 1000 }
     }
 
@@ -155,8 +160,12 @@ impl Fixture {
             }
             Step::Evict => match self.stripe.victim() {
                 Some(slot) => self.bury(slot, true),
-                None => assert_eq!(self.stripe.len(), 0),
+                None => assert!(self.stripe.len() == 0 || self.stripe.never_evicts()),
             },
+            Step::Switch(eviction) => {
+                let by_bytes = self.budget.max_bytes().is_some();
+                self.stripe.set_policy(AnyPolicy::new(eviction, by_bytes, None));
+            }
             Step::EvictSeveral(n) => self.evict_several(n),
             Step::Reap(back) => {
                 let durable = Lsn(self.lsn.0.saturating_sub(back));
@@ -206,17 +215,21 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0u64..20).prop_map(Step::Reap),
         2 => (0u64..5000, 0usize..20).prop_map(|(span, budget)| Step::Due(span, budget)),
         1 => prop::option::weighted(0.8, 0u16..2).prop_map(Step::Clear),
+        1 => eviction().prop_map(Step::Switch),
     ]
+}
+
+fn eviction() -> impl Strategy<Value = Eviction> {
+    prop::sample::select(&Eviction::ALL[..])
 }
 
 proptest! {
     #[test]
     fn a_stripe_holds_what_a_plain_map_would_hold(
-        lru: bool,
+        eviction in eviction(),
         by_bytes: bool,
         steps in proptest::collection::vec(step(), 0..150),
     ) {
-        let eviction = if lru { Eviction::Lru } else { Eviction::S3Fifo };
         let mut fixture = Fixture::new(eviction, by_bytes);
         for step in &steps {
             fixture.run(step);
@@ -371,4 +384,85 @@ fn room_made_before_is_enough_for_the_entries() {
     }
     assert_eq!(fixture.stripe.table.capacity(), room);
     fixture.stripe.check();
+}
+
+#[test]
+fn with_ttl_the_earliest_deadline_leaves_first_and_no_deadline_last() {
+    let mut fixture = Fixture::new(Eviction::Ttl, false);
+    fixture.due(10);
+    for (id, deadline) in [(1, None), (2, Some(90_000)), (3, Some(5_000)), (4, None), (5, Some(1_000_000))] {
+        fixture.put(id, 1, deadline.map(UnixMillis));
+    }
+    fixture.stripe.hit(fixture.live(1).unwrap());
+    // One gets a deadline late, and one loses it.
+    fixture.put(6, 1, Some(UnixMillis(2_000)));
+    fixture.put(5, 1, None);
+    let mut order = Vec::new();
+    while let Some(slot) = fixture.stripe.victim() {
+        order.push(fixture.id(slot));
+        fixture.bury(slot, true);
+        fixture.check();
+    }
+    assert_eq!(order, [6, 3, 2, 4, 1, 5]);
+}
+
+#[test]
+fn a_switch_carries_the_order_over() {
+    for from in [Eviction::Lru, Eviction::S3Fifo, Eviction::Lfu, Eviction::WTinyLfu, Eviction::Sieve] {
+        for to in [Eviction::Lru, Eviction::S3Fifo, Eviction::Fifo, Eviction::Lfu, Eviction::Sieve] {
+            let mut fixture = Fixture::new(from, false);
+            (0..30).for_each(|id| fixture.put(id, 1, None));
+            let mut before = Vec::new();
+            fixture.stripe.walk(None, 30, &mut before);
+            fixture.run(&Step::Switch(to));
+            fixture.check();
+            let mut after = Vec::new();
+            while let Some(slot) = fixture.stripe.victim() {
+                after.push(slot);
+                fixture.bury(slot, true);
+            }
+            assert_eq!(before, after, "{from:?} {to:?}");
+        }
+    }
+}
+
+/// Names some entries twice and others not at all.
+#[derive(Debug)]
+struct Careless(crate::evict::List);
+
+impl Policy for Careless {
+    fn on_insert(&mut self, slab: &mut Slab, slot: Slot) {
+        self.0.push(slab, slot);
+    }
+    fn on_hit(&mut self, _: &mut Slab, _: Slot) {}
+    fn on_update(&mut self, _: &mut Slab, _: Slot, old: u64, new: u64) {
+        self.0.recharge(old, new);
+    }
+    fn on_remove(&mut self, slab: &mut Slab, slot: Slot, _: bool) {
+        self.0.remove(slab, slot);
+    }
+    fn victim(&mut self, _: &mut Slab) -> Option<Slot> {
+        self.0.tail()
+    }
+    fn hint(&self, _: &Slab, _: Slot) -> u8 {
+        0
+    }
+    fn restore(&mut self, slab: &mut Slab, slot: Slot, _: u8) {
+        self.0.push(slab, slot);
+    }
+    fn walk(&self, _: &Slab, _: Option<Slot>, _: usize, out: &mut Vec<Slot>) {
+        out.extend([3, 3, 900, NIL]);
+    }
+    fn check(&self, slab: &Slab) -> usize {
+        self.0.check(slab)
+    }
+}
+
+#[test]
+fn a_switch_away_from_a_careless_policy_loses_nothing() {
+    let mut fixture = Fixture::new(Eviction::Lru, false);
+    fixture.stripe.policy = AnyPolicy::Custom(Box::new(Careless(crate::evict::List::new(1))));
+    (0..10).for_each(|id| fixture.put(id, 1, None));
+    fixture.run(&Step::Switch(Eviction::Lru));
+    fixture.check();
 }
