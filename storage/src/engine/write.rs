@@ -233,13 +233,20 @@ impl Core {
         encode_flush(namespace, &mut payload);
         let body = Body::copied(&payload);
         let mut permit = self.wal.admit(body.frame_len(), 0, Urgency::Delete)?.at_level(level);
+        let eviction = self.eviction.lock().expect("no panic while the policy is switched");
         // All stripes, so that no write comes between the frame and its effect anywhere.
         let mut stripes: Vec<_> = (0..self.index.stripe_count()).map(|i| self.index.lock(i)).collect();
         let lsn = self.wal.append(&mut permit, Kind::Flush, body, self.timeline.now());
+        let mut ended = Vec::new();
         for mut stripe in stripes.drain(..) {
-            stripe.clear(namespace, lsn);
+            match namespace {
+                Some(_) => drop(stripe.clear(namespace, lsn)),
+                None => ended.push(stripe.end_all(self.index.empty_stripe(*eviction), lsn)),
+            }
         }
-        drop(permit);
+        drop((eviction, permit));
+        // Millions of values are freed here, where nobody waits for it.
+        drop(ended);
         Ok(self.commit((), lsn, level))
     }
 

@@ -100,6 +100,12 @@ impl Index {
         self.stripes[stripe].0.lock().expect("no thread has panicked while it held this stripe")
     }
 
+    /// A stripe with nothing in it, to take the place of one in a flush.
+    pub(crate) fn empty_stripe(&self, eviction: Eviction) -> Stripe {
+        let policy = AnyPolicy::new(eviction, self.budget.max_bytes().is_some(), self.custom.as_ref());
+        Stripe::new(policy, self.budget.clone())
+    }
+
     /// Switches to another policy, one stripe after the other; the order of who leaves is carried
     /// over. `Custom` needs the factory.
     pub(crate) fn set_eviction(&self, eviction: Eviction) {

@@ -272,6 +272,17 @@ impl Stripe {
         self.wheel.due(now, budget, out)
     }
 
+    /// Ends everything at once, as a flush of all namespaces does: `lsn` is that of the flush, newer
+    /// than all that is here. `empty` takes its place. What was is handed out, to be dropped without
+    /// the lock: that takes a time in proportion to the entries.
+    pub(crate) fn end_all(&mut self, empty: Stripe, lsn: Lsn) -> Stripe {
+        assert!(empty.used == Usage::default(), "only nothing takes the place of all");
+        let ended = std::mem::replace(self, empty);
+        self.flushed_at = ended.flushed_at.max(lsn);
+        self.budget.change(ended.used, self.used);
+        ended
+    }
+
     /// Removes what a flush ends: entries of the namespace (of all, if `None`) that are older than
     /// `before`, the LSN of the flush. Returns how many were live.
     ///

@@ -68,6 +68,8 @@ impl Stripe {
 
     /// Adds up to `max` slots to `out`, coldest first, from behind `from` on; see [`Policy::walk`].
     pub(crate) fn walk(&self, from: Option<Slot>, max: usize, out: &mut Vec<Slot>) {
+        // A flush may have ended everything, and the slots with it.
+        let from = from.filter(|&slot| (slot as usize) < self.slab.end());
         self.policy.walk(&self.slab, from, max, out);
     }
 }

@@ -68,6 +68,11 @@ impl Fixture {
         Fixture { stripe, budget, model: BTreeMap::new(), lsn: Lsn::ZERO, now: 1000 }
     }
 
+    fn empty(&self) -> Stripe {
+        let policy = AnyPolicy::new(Eviction::S3Fifo, self.budget.max_bytes().is_some(), None);
+        Stripe::new(policy, self.budget.clone())
+    }
+
     fn find(&self, id: u16) -> Option<Slot> {
         let bytes = key_bytes(id);
         self.stripe.find(hash(id), key(id, &bytes))
@@ -178,7 +183,10 @@ impl Fixture {
             }
             Step::Clear(namespace) => {
                 self.lsn = self.lsn.next();
-                self.stripe.clear(namespace, self.lsn);
+                match namespace {
+                    Some(_) => drop(self.stripe.clear(namespace, self.lsn)),
+                    None => drop(self.stripe.end_all(self.empty(), self.lsn)),
+                }
                 self.model.retain(|id, _| namespace.is_some_and(|namespace| id % 2 != namespace));
                 assert_eq!(self.stripe.flushed_at(), self.lsn);
             }
@@ -331,6 +339,19 @@ fn a_flush_spares_what_is_newer() {
     fixture.put(2, 10, None);
     assert_eq!(fixture.stripe.clear(None, Lsn(2)), 1);
     assert!(fixture.live(1).is_none() && fixture.live(2).is_some());
+    fixture.stripe.check();
+}
+
+#[test]
+fn who_walks_while_everything_ends_is_at_the_end() {
+    let mut fixture = Fixture::new(Eviction::S3Fifo, false);
+    (0..100).for_each(|id| fixture.put(id, 10, None));
+    let ended = fixture.stripe.end_all(fixture.empty(), fixture.lsn.next());
+    assert_eq!(ended.len(), 100);
+    let (mut entries, mut order) = (Vec::new(), Vec::new());
+    assert_eq!(fixture.stripe.chunk(50, 10, &mut entries), None);
+    fixture.stripe.walk(Some(50), 10, &mut order);
+    assert!(entries.is_empty() && order.is_empty());
     fixture.stripe.check();
 }
 
