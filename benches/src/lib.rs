@@ -23,9 +23,10 @@ pub fn key(number: u64) -> [u8; KEY_LEN] {
     key
 }
 
-/// The defaults, but no limit of memory and no snapshot while something else is measured.
+/// The defaults, but no limit of memory, no snapshot while something else is measured, and values
+/// as long as they are said to be.
 pub fn settings(dir: &Path) -> Settings {
-    Settings { max_bytes: None, checkpoint_bytes: 1 << 40, ..Settings::new(dir.join("data")) }
+    Settings { max_bytes: None, checkpoint_bytes: 1 << 40, compress: None, ..Settings::new(dir.join("data")) }
 }
 
 /// Opens an engine on this file system.

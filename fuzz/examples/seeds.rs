@@ -7,7 +7,8 @@ use std::{fs, io, path::Path};
 
 use emberkeep_fuzz::{SALT, fix_checksums, frame};
 use emberkeep_storage::{
-    UnixMillis,
+    Codec, Settings, UnixMillis,
+    compress::pack,
     format::{
         frame::{Header, Kind},
         manifest::{CleanStop, GroupMeta, Manifest, SegmentMeta, SnapshotMeta},
@@ -47,6 +48,19 @@ fn seeds() -> Vec<Seed> {
         op.encode(&mut bytes);
         add("op", name, Some(0), &bytes);
         add("op", &format!("{name}-made"), Some(1), &[&bytes[..], &[7; 300]].concat());
+    }
+    for (name, codec) in [("zstd", Codec::Zstd), ("gzip", Codec::Gzip)] {
+        let value = b"{\"name\":\"value\",\"list\":[1,2,3,1,2,3]}".repeat(9);
+        let settings = Settings { compress: Some(codec), compress_threshold: 64, ..Settings::new("unused") };
+        let packed = pack(&settings, &value);
+        let Encoding { codec: number, raw_len } = packed.encoding.expect("it repeats");
+        let stored = |number: u8, len: u32| [&[number], &len.to_le_bytes()[..], &packed.stored].concat();
+        add("compress", name, Some(0), &stored(number, raw_len));
+        add("compress", &format!("{name}-shorter"), Some(0), &stored(number, raw_len - 1));
+        add("compress", &format!("{name}-longest"), Some(0), &stored(number, u32::MAX));
+        add("compress", &format!("{name}-newer"), Some(0), &stored(9, raw_len));
+        add("compress", &format!("{name}-made"), Some(1), &[&[number, 3], &value[..]].concat());
+        add("compress", &format!("{name}-flipped"), Some(2), &[&[number, 3, 7, 20], &value[..]].concat());
     }
     let whole = segment();
     // What else is there: each bit of the second byte, and pairs that mean something together.

@@ -18,7 +18,7 @@ use std::{
 
 use arbitrary::{Result, Unstructured};
 use emberkeep_storage::{
-    Action, ActionOutcome, Background, BatchOp, BatchOutcome, Commit, Components, Condition, Cursor,
+    Action, ActionOutcome, Background, BatchOp, BatchOutcome, Codec, Commit, Components, Condition, Cursor,
     DeleteOutcome, Engine, Entry, ErrorKind, Eviction, Expiry, Fsync, Incr, IncrOutcome, Key, Level,
     PutOutcome, Settings, TouchOutcome, UnixMillis, Write,
     sim::{
@@ -131,6 +131,8 @@ impl World {
             max_items: bounded.then_some(5),
             eviction: if what & 0x40 != 0 { Eviction::Lru } else { Eviction::S3Fifo },
             stripes: Some(4),
+            compress: (what & 0x80 != 0).then_some(if what & 1 != 0 { Codec::Gzip } else { Codec::Zstd }),
+            compress_threshold: 64,
             ..Settings::new("/data")
         };
         trace!(
@@ -912,7 +914,11 @@ fn expect_batch(
 }
 
 fn value_of(entry: &Entry) -> Value {
-    Value { bytes: entry.value().to_vec(), deadline: entry.deadline(), version: entry.version() }
+    Value { bytes: bytes_of(entry), deadline: entry.deadline(), version: entry.version() }
+}
+
+fn bytes_of(entry: &Entry) -> Vec<u8> {
+    entry.value().expect("what the engine wrote inflates").to_vec()
 }
 
 /// A counter is a decimal number as it would be written: no plus, no leading zeros.
@@ -923,7 +929,7 @@ fn counter(bytes: &[u8]) -> Option<i64> {
 
 fn same(key: u8, found: &Entry, expected: &Value) {
     assert!(
-        found.value() == expected.bytes
+        bytes_of(found) == expected.bytes
             && found.deadline() == expected.deadline
             && found.version() == expected.version,
         "key {key} is wrong: {found:?}, expected version={} deadline={:?} len={}",

@@ -17,7 +17,7 @@ use crate::{
     config::{ServerSettings, memory::MemoryLimit, units},
     name,
     node::{
-        Eviction, Fsync,
+        Codec, Eviction, Fsync, Settings,
         error::{Error, Result},
     },
 };
@@ -110,6 +110,16 @@ pub(super) enum EvictionFlag {
     NoEviction,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum CompressFlag {
+    /// Zstandard, fast.
+    Zstd,
+    /// gzip, which every client understands.
+    Gzip,
+    /// Values are stored as they come.
+    None,
+}
+
 /// The flags of `serve`.
 #[derive(Debug, ClapArgs)]
 pub(super) struct ServeFlags {
@@ -143,6 +153,22 @@ pub(super) struct ServeFlags {
     checkpoint_size: Option<u64>,
     #[command(flatten)]
     limits: LimitFlags,
+    #[command(flatten)]
+    compression: CompressionFlags,
+}
+
+// How values are stored.
+#[derive(Debug, ClapArgs)]
+struct CompressionFlags {
+    /// How values are compressed from now on; what is stored can be read anyway [default: zstd]
+    #[arg(long, value_enum)]
+    compress: Option<CompressFlag>,
+    /// How hard: zstd 1 to 19, gzip 1 to 9 [default: 1 for zstd, 6 for gzip]
+    #[arg(long, value_name = "LEVEL")]
+    compress_level: Option<u32>,
+    /// Values of fewer bytes are not compressed [default: 1KiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    compress_threshold: Option<u64>,
 }
 
 // How much the cache holds, and who leaves. (A doc comment would become the text of the command.)
@@ -188,8 +214,28 @@ impl ServeFlags {
         let usual = engine.checkpoint_bytes.max(engine.segment_bytes);
         engine.checkpoint_bytes = self.checkpoint_size.unwrap_or(usual);
         replace(&mut engine.eviction, self.limits.eviction.map(Eviction::from));
+        self.compression.apply(engine);
         settings.validate().map_err(by_flag)?;
         Ok(settings)
+    }
+}
+
+impl CompressionFlags {
+    fn apply(self, engine: &mut Settings) {
+        replace(&mut engine.compress, self.compress.map(CompressFlag::codec));
+        replace(&mut engine.compress_level, self.compress_level.map(Some));
+        let threshold = self.compress_threshold.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        replace(&mut engine.compress_threshold, threshold);
+    }
+}
+
+impl CompressFlag {
+    fn codec(self) -> Option<Codec> {
+        match self {
+            CompressFlag::Zstd => Some(Codec::Zstd),
+            CompressFlag::Gzip => Some(Codec::Gzip),
+            CompressFlag::None => None,
+        }
     }
 }
 
@@ -225,6 +271,8 @@ pub(super) fn by_flag(error: Error) -> Error {
         ("fsync_interval_ms ", "--fsync-interval in milliseconds "),
         ("max_bytes ", "--max-memory in bytes "),
         ("max_items ", "--max-items "),
+        ("compress_level ", "--compress-level "),
+        ("compress_threshold ", "--compress-threshold in bytes "),
         ("segment_bytes ", "--segment-size in bytes "),
         ("checkpoint_bytes ", "--checkpoint-size, never less than --segment-size, in bytes "),
     ];
@@ -317,6 +365,12 @@ mod tests {
             "100",
             "--eviction",
             "lru",
+            "--compress",
+            "gzip",
+            "--compress-level",
+            "9",
+            "--compress-threshold",
+            "4KiB",
         ])
         .unwrap();
         assert_eq!(given.listen.to_string(), "127.0.0.1:9000");
@@ -328,6 +382,9 @@ mod tests {
         assert_eq!(engine.fsync_interval, Duration::from_millis(50));
         assert_eq!((engine.max_bytes, engine.max_items), (Some(64 << 20), Some(100)));
         assert_eq!((engine.segment_bytes, engine.checkpoint_bytes), (1 << 20, 8 << 20));
+        let compression = (engine.compress, engine.compress_level, engine.compress_threshold);
+        assert_eq!(compression, (Some(Codec::Gzip), Some(9), 4096));
+        assert_eq!(settings(&["--compress", "none"]).unwrap().engine.compress, None);
         let raised = settings(&["--segment-size", "512MiB"]).unwrap().engine;
         assert_eq!((raised.segment_bytes, raised.checkpoint_bytes), (512 << 20, 512 << 20));
         assert_eq!(given.halt_grace, Some(Duration::from_secs(60)));
@@ -341,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_wrong_value_is_refused_and_says_what_is_right() {
-        let table: [(&[&str], &str); 19] = [
+        let table: [(&[&str], &str); 24] = [
             (&["--port", "70000"], "65535"),
             (&["--port", "x"], "65535"),
             (&["--fsync", "sometimes"], "always, interval, never"),
@@ -359,6 +416,14 @@ mod tests {
             (&["--max-memory", "120%"], "from 1% to 95%"),
             (&["--max-memory", "lots"], "such as 60%"),
             (&["--max-items", "0"], "--max-items"),
+            (&["--compress", "lz4"], "zstd, gzip, none"),
+            (&["--compress-level", "20"], "--compress-level of zstd must be from 1 to 19"),
+            (
+                &["--compress", "gzip", "--compress-level", "10"],
+                "--compress-level of gzip must be from 1 to 9",
+            ),
+            (&["--compress-level", "0"], "from 1 to 19"),
+            (&["--compress-threshold", "10"], "--compress-threshold in bytes must be from 64"),
             (&["--bind", "0.0.0.0"], "--insecure-no-auth"),
             (&["--prot", "1"], "--port"),
         ];

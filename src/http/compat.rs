@@ -108,11 +108,12 @@ pub(super) async fn get(State(app): Shared, request: Request) -> Result<Response
     let key = query_key(&query)?;
     let found = app.node.get(&key).await?;
     if !headers::wants_json(request.headers()) {
-        return values::answer(&app, request.headers(), found);
+        return values::answer(&app, request.headers(), found).await;
     }
     let entry = found.ok_or_else(Error::key_not_found)?;
+    let value = app.node.value(&entry).await?;
     let now = app.node.now();
-    let mut response = json_reply(described(&entry, now));
+    let mut response = json_reply(described(&entry, &value, now));
     headers::put_version(response.headers_mut(), &entry, now);
     Ok(response)
 }
@@ -166,7 +167,7 @@ async fn store(app: &App, request: &axum::http::HeaderMap, set: Set) -> Result<R
         .node
         .put(Put {
             key: &set.key,
-            value: &set.value,
+            value: set.value.into(),
             content_type: Some(set.content_type),
             expiry: set.expiry,
             precondition: Precondition::Always,
@@ -283,11 +284,11 @@ fn exactly_one(plain: &str, encoded: &str) -> Error {
 }
 
 /// An entry as JSON.
-fn described(entry: &Entry, now: UnixMillis) -> Value {
+fn described(entry: &Entry, value: &[u8], now: UnixMillis) -> Value {
     let mut fields = Map::new();
     fields.insert("status".into(), "ok".into());
     put_text(&mut fields, "key", entry.key().bytes);
-    put_text(&mut fields, "value", entry.value());
+    put_text(&mut fields, "value", value);
     let ttl = entry.deadline().map_or(Value::Null, |at| seconds(at.0.saturating_sub(now.0)));
     fields.insert("ttl".into(), ttl);
     fields.insert("version".into(), entry.version().to_string().into());

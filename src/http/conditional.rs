@@ -1,6 +1,7 @@
 //! If-Match and If-None-Match (RFC 9110, section 13).
 //!
-//! A version is a strong ETag in digits. If-Match compares strongly: a weak tag never matches.
+//! A version is a strong ETag in digits, with its coding behind it for a compressed form; a
+//! condition is about the version, so every form of it matches. If-Match compares strongly: a weak tag never matches.
 //! If-None-Match compares weakly: `W/"7"` is `"7"`. Both given: If-Match is judged first.
 //!
 //! On a write the condition is decided by the engine, in one step with the write; it takes one
@@ -9,6 +10,7 @@
 
 use axum::http::{HeaderMap, HeaderName, header};
 
+use super::representation;
 use crate::node::{
     error::{Error, Result},
     precondition::Precondition,
@@ -134,16 +136,10 @@ fn parse_list(mut text: &[u8], out: &mut Vec<(u64, bool)>) -> Option<()> {
         if tag.iter().any(|b| *b <= 0x20 || *b == 0x7f) || !(rest.is_empty() || rest[0] == b',') {
             return None;
         }
-        out.extend(version_of(tag).map(|version| (version, weak)));
+        out.extend(representation::version_of(tag).map(|version| (version, weak)));
         seen = true;
         text = rest;
     }
-}
-
-/// The version that a tag of ours names. `007` is not how we write 7.
-fn version_of(tag: &[u8]) -> Option<u64> {
-    let plain = tag.first()? != &b'0' && tag.iter().all(u8::is_ascii_digit);
-    plain.then(|| std::str::from_utf8(tag).ok()?.parse().ok())?
 }
 
 #[cfg(test)]
@@ -174,12 +170,23 @@ mod tests {
         assert_eq!(write(&[(MATCH, "*")]), Precondition::Present);
         assert_eq!(write(&[(MATCH, "\"7\", \"9\"")]), Precondition::VersionIn(vec![7, 9]));
         assert_eq!(write(&[(MATCH, "\"7\""), (MATCH, "\"9\"")]), Precondition::VersionIn(vec![7, 9]));
+        assert_eq!(write(&[(MATCH, "\"7-zstd\", \"9-gzip\"")]), Precondition::VersionIn(vec![7, 9]));
+        assert_eq!(write(&[(NONE, "W/\"9-zstd\"")]), Precondition::VersionNotIn(vec![9]));
         assert_eq!(write(&[(NONE, "\"7\", W/\"9\"")]), Precondition::VersionNotIn(vec![7, 9]));
     }
 
     #[test]
     fn weak_and_foreign_tags_never_match() {
-        for tag in ["W/\"7\"", "\"abc\"", "\"007\"", "\"0\"", "\"\"", "\"99999999999999999999\""] {
+        for tag in [
+            "W/\"7\"",
+            "W/\"7-zstd\"",
+            "\"7-br\"",
+            "\"abc\"",
+            "\"007\"",
+            "\"0\"",
+            "\"\"",
+            "\"99999999999999999999\"",
+        ] {
             assert_eq!(write(&[(MATCH, tag)]), Precondition::never(), "{tag}");
         }
         assert_eq!(write(&[(NONE, "\"abc\"")]), Precondition::Always);
@@ -207,6 +214,8 @@ mod tests {
         assert_eq!(verdict(&[], None), Verdict::Send);
         assert_eq!(verdict(&[(NONE, "\"7\"")], Some(7)), Verdict::NotModified);
         assert_eq!(verdict(&[(NONE, "W/\"7\"")], Some(7)), Verdict::NotModified);
+        assert_eq!(verdict(&[(NONE, "\"7-gzip\"")], Some(7)), Verdict::NotModified);
+        assert_eq!(verdict(&[(MATCH, "\"7-zstd\"")], Some(7)), Verdict::Send);
         assert_eq!(verdict(&[(NONE, "*")], Some(7)), Verdict::NotModified);
         assert_eq!(verdict(&[(NONE, "*")], None), Verdict::Send);
         assert_eq!(verdict(&[(NONE, "\"8\"")], Some(7)), Verdict::Send);

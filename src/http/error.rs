@@ -11,7 +11,7 @@ use axum::{
 };
 use serde_json::json;
 
-use super::headers;
+use super::representation;
 use crate::node::error::{Code, Error};
 
 /// An error on its way out.
@@ -81,7 +81,7 @@ pub(super) fn render(response: &mut Response, error: &Error, dialect: Dialect, i
     map.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     map.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(version) = error.current() {
-        map.insert(header::ETAG, headers::etag(version));
+        map.insert(header::ETAG, representation::etag(version, None));
     }
     if let Some(seconds) = retry_after(code) {
         map.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -99,6 +99,7 @@ fn status(code: Code) -> StatusCode {
         Code::CrossSiteWrite => StatusCode::FORBIDDEN,
         Code::KeyNotFound | Code::ExportNotFound | Code::RouteNotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Code::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
         Code::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         Code::KeyTooLarge | Code::ValueTooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -7,6 +7,7 @@ use std::{
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::representation;
 use crate::{
     name,
     node::{
@@ -143,11 +144,6 @@ pub(super) fn wants_json(request: &HeaderMap) -> bool {
         })
 }
 
-/// The ETag of a version.
-pub(super) fn etag(version: u64) -> HeaderValue {
-    HeaderValue::try_from(format!("\"{version}\"")).expect("digits in quotes are a valid header")
-}
-
 /// What a write promised.
 pub(super) fn put_written(map: &mut HeaderMap, written: &Written, now: UnixMillis) {
     map.insert(SEQ, HeaderValue::from(written.seq));
@@ -165,7 +161,7 @@ pub(super) fn put_entry(map: &mut HeaderMap, entry: &Entry, now: UnixMillis) {
 
 /// What a reply without the bytes (304, JSON) says about an entry.
 pub(super) fn put_version(map: &mut HeaderMap, entry: &Entry, now: UnixMillis) {
-    map.insert(header::ETAG, etag(entry.version()));
+    map.insert(header::ETAG, representation::etag(entry.version(), None));
     put_deadline(map, entry.deadline(), now);
     for (name, value) in VALUE_FENCES {
         map.insert(name, value);

@@ -9,6 +9,7 @@
 //! | `status` | `/`, `/health`, `/stats` |
 //! | `stats` | `/v1/stats`: the same in groups, and where the memory is |
 //! | `config` | `/v1/config` |
+//! | `representation` | which form of a value a client gets: Accept-Encoding, ETags |
 //! | `key`, `query`, `conditional`, `headers`, `body` | pure translation of one part of a request |
 //! | `error` | the only place that knows which status a [`Code`](crate::node::error::Code) is |
 
@@ -21,6 +22,7 @@ mod error;
 mod headers;
 pub mod key;
 mod query;
+mod representation;
 mod server;
 mod service;
 mod stats;
@@ -35,7 +37,7 @@ use axum::{
 };
 
 pub use self::server::serve;
-use self::{body::Bodies, headers::RequestIds};
+use self::{body::Bodies, headers::RequestIds, representation::Inflating};
 use crate::{config::HttpSettings, node::Node};
 
 /// What every request shares.
@@ -43,6 +45,7 @@ pub(crate) struct App {
     node: Arc<Node>,
     settings: HttpSettings,
     bodies: Bodies,
+    inflating: Inflating,
     ids: RequestIds,
 }
 
@@ -53,7 +56,8 @@ impl App {
         // Less could never take the largest body that is allowed.
         let bodies_max = settings.body_bytes_max.max(2 * compat::body_len_max(&node));
         let bodies = Bodies::new(bodies_max);
-        Arc::new(App { node, settings, bodies, ids: RequestIds::new() })
+        let inflating = Inflating::new(bodies_max);
+        Arc::new(App { node, settings, bodies, inflating, ids: RequestIds::new() })
     }
 }
 

@@ -52,6 +52,7 @@ fn grouped(mut flat: Map<String, Value>) -> Map<String, Value> {
         let taken = fields.iter().filter_map(|field| flat.shift_remove_entry(*field));
         groups.insert(name.to_owned(), Value::Object(taken.collect()));
     }
+    groups.extend(flat.shift_remove_entry("compression"));
     groups.insert("server".to_owned(), Value::Object(flat));
     groups
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{App, Shared, compat::json_reply, error::Result, query::Query, values::reply};
 use crate::{
     name,
-    node::{Condition, policy_name},
+    node::{Codec, CodecStats, CompressionStats, Condition, Settings, policy_name},
 };
 
 pub(super) async fn root(State(app): Shared, request: Request) -> Result<Response> {
@@ -91,6 +91,28 @@ pub(super) fn stats_json(app: &App) -> Value {
         "tombstone_bytes": stats.tombstone_bytes,
         "disk_full": stats.disk_full,
         "halted": stats.halted,
+        "compression": compression_json(&stats.compression, settings),
+    })
+}
+
+/// What compression is set to and what it did.
+pub(super) fn compression_json(stats: &CompressionStats, settings: &Settings) -> Value {
+    let of = |codec: CodecStats| {
+        json!({
+            "values": codec.values,
+            "raw_bytes": codec.raw_bytes,
+            "stored_bytes": codec.stored_bytes,
+            "ratio": codec.ratio(),
+        })
+    };
+    let codec = settings.compress;
+    json!({
+        "codec": codec.map_or("none", Codec::as_str),
+        "level": codec.map(|codec| settings.compress_level.unwrap_or(codec.level_default())),
+        "threshold_bytes": settings.compress_threshold,
+        "zstd": of(stats.zstd),
+        "gzip": of(stats.gzip),
+        "left_raw": stats.left_raw,
     })
 }
 

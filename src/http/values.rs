@@ -4,7 +4,8 @@
 //! `Emberkeep-Durability`. Everything about a request is judged before its body is read, so that
 //! `Expect: 100-continue` gets its verdict first; a body that ends early stores nothing.
 //!
-//! The bytes of a reply are those in the cache, shared, not copied.
+//! The bytes of a reply are those in the cache, shared, not copied, unless the client needs them
+//! inflated (`representation`).
 
 use axum::{
     body::{Body, Bytes},
@@ -13,7 +14,14 @@ use axum::{
     response::Response,
 };
 
-use super::{App, Shared, conditional, conditional::Verdict, error::Result, headers, key, query::Query};
+use super::{
+    App, Shared, conditional,
+    conditional::Verdict,
+    error::Result,
+    headers, key,
+    query::Query,
+    representation::{self, Form},
+};
 use crate::node::{
     Entry, Put, UnixMillis, Written,
     error::{Error, Result as NodeResult},
@@ -23,14 +31,14 @@ use crate::node::{
 pub(super) async fn get(State(app): Shared, request: Request) -> Result<Response> {
     let key = reading_key(&request)?;
     let found = app.node.get(&key).await?;
-    answer(&app, request.headers(), found)
+    answer(&app, request.headers(), found).await
 }
 
-/// As `get`, but does not count as an access; the router drops the body and keeps its length.
+/// The headers that `get` would answer with; does not count as an access and inflates nothing.
 pub(super) async fn head(State(app): Shared, request: Request) -> Result<Response> {
     let key = reading_key(&request)?;
     let found = app.node.peek(&key).await?;
-    answer(&app, request.headers(), found)
+    Ok(judged(&app, request.headers(), found)?.response)
 }
 
 pub(super) async fn put(State(app): Shared, request: Request) -> Result<Response> {
@@ -39,7 +47,7 @@ pub(super) async fn put(State(app): Shared, request: Request) -> Result<Response
     let query = Query::parse(parts.uri.query(), &["ttl", "expires_at", "keepttl"])?;
     let put = Put {
         key: &key,
-        value: &[],
+        value: Bytes::new(),
         content_type: headers::content_type(&parts.headers)?,
         expiry: expiry(&query, app.node.now())?,
         precondition: conditional::of_write(&parts.headers)?,
@@ -49,7 +57,7 @@ pub(super) async fn put(State(app): Shared, request: Request) -> Result<Response
     app.node.check(&put)?;
     let within = app.settings.body_deadline;
     let received = app.bodies.read(&parts.headers, body, app.node.value_len_max(), within).await?;
-    let written = app.node.put(Put { value: &received.bytes, ..put }).await?;
+    let written = app.node.put(Put { value: received.bytes.clone(), ..put }).await?;
     let status = if written.created { StatusCode::CREATED } else { StatusCode::NO_CONTENT };
     Ok(put_reply(&app, status, &written, Body::empty()))
 }
@@ -66,31 +74,50 @@ pub(super) async fn delete(State(app): Shared, request: Request) -> Result<Respo
     Ok(response)
 }
 
-/// The answer to a read of `found`, as the request's conditions want it.
-pub(super) fn answer(app: &App, request: &HeaderMap, found: Option<Entry>) -> Result<Response> {
+/// The answer to a read of `found`, as the request's conditions want it and in the form that the
+/// client accepts.
+pub(super) async fn answer(app: &App, request: &HeaderMap, found: Option<Entry>) -> Result<Response> {
+    let Judged { mut response, to_send } = judged(app, request, found)?;
+    if let Some((entry, form)) = to_send {
+        *response.body_mut() = app.inflating.body(&app.node, &entry, form).await?;
+    }
+    Ok(response)
+}
+
+/// An answer without its body.
+struct Judged {
+    response: Response,
+    /// What belongs into the body, and in which form.
+    to_send: Option<(Entry, Form)>,
+}
+
+fn judged(app: &App, request: &HeaderMap, found: Option<Entry>) -> Result<Judged> {
     let version = found.as_ref().map(Entry::version);
     let verdict = conditional::judge_read(request, version)?;
     if verdict == Verdict::Failed {
         return Err(Error::precondition_failed(version).into());
     }
     let entry = found.ok_or_else(Error::key_not_found)?;
+    let form = representation::choose(request, entry.codec())?;
     let now = app.node.now();
     if verdict == Verdict::NotModified {
         let mut response = reply(StatusCode::NOT_MODIFIED, Body::empty());
         headers::put_version(response.headers_mut(), &entry, now);
-        return Ok(response);
+        representation::put_form(response.headers_mut(), entry.version(), form);
+        return Ok(Judged { response, to_send: None });
     }
     let mut response = reply(StatusCode::OK, Body::empty());
     headers::put_entry(response.headers_mut(), &entry, now);
-    *response.body_mut() = Body::from(Bytes::from_owner(entry.into_value()));
-    Ok(response)
+    representation::put_form(response.headers_mut(), entry.version(), form);
+    representation::put_coding(response.headers_mut(), &entry, form);
+    Ok(Judged { response, to_send: Some((entry, form)) })
 }
 
 /// The reply to a stored value, with what was promised.
 pub(super) fn put_reply(app: &App, status: StatusCode, written: &Written, body: Body) -> Response {
     let mut response = reply(status, body);
     let map = response.headers_mut();
-    map.insert(header::ETAG, headers::etag(written.seq));
+    map.insert(header::ETAG, representation::etag(written.seq, None));
     headers::put_written(map, written, app.node.now());
     response
 }

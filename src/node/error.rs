@@ -35,6 +35,8 @@ pub enum Code {
     ValueTooLarge,
     /// The request body is compressed, and we store bytes as they come.
     UnsupportedEncoding,
+    /// The client accepts no form of the value that there is.
+    NotAcceptable,
     /// The request did not arrive in time.
     RequestTimeout,
     /// A browser sent this write on behalf of some page.
@@ -88,6 +90,7 @@ impl Code {
             Code::KeyTooLarge => ("key-too-large", "Key too large"),
             Code::ValueTooLarge => ("value-too-large", "Value too large"),
             Code::UnsupportedEncoding => ("unsupported-encoding", "Content encoding not supported"),
+            Code::NotAcceptable => ("not-acceptable", "No acceptable form"),
             Code::RequestTimeout => ("request-timeout", "Request took too long to arrive"),
             Code::CrossSiteWrite => ("cross-site-write", "Write from a browser page refused"),
             Code::CorruptExport => ("corrupt-export", "Export file is damaged"),

@@ -24,11 +24,14 @@ use std::{
     time::Duration,
 };
 
-use emberkeep_storage::{
-    Commit, Committed, Components, DeleteOutcome, Engine, ErrorKind, Expiry as EngineExpiry, Progress,
-    PutOutcome, RecoveryReport, Settings, Stats, Write, clock::Clock, vfs::Vfs,
+use bytes::Bytes;
+pub use emberkeep_storage::{
+    Codec, CodecStats, CompressionStats, Entry, Eviction, Fsync, Level, Settings, UnixMillis, Value,
 };
-pub use emberkeep_storage::{Entry, Eviction, Fsync, Level, UnixMillis};
+use emberkeep_storage::{
+    Commit, Committed, Components, DeleteOutcome, Engine, ErrorKind, Expiry as EngineExpiry, Prepared,
+    Progress, PutOutcome, RecoveryReport, Stats, Write, clock::Clock, vfs::Vfs,
+};
 
 use self::{
     error::{Code, Error, Result},
@@ -39,6 +42,9 @@ use self::{
 
 /// How long a write waits for room in the log before it is refused as overloaded.
 const READY_WAIT: Duration = Duration::from_secs(5);
+/// Longer values are compressed and inflated on a thread of their own, so that no connection waits
+/// for another's work.
+const INLINE_MAX: usize = 64 << 10;
 
 /// A write as a protocol hands it over.
 #[derive(Clone, Debug)]
@@ -46,7 +52,7 @@ pub struct Put<'a> {
     /// 1 byte up to the configured limit.
     pub key: &'a [u8],
     /// Up to the configured limit.
-    pub value: &'a [u8],
+    pub value: Bytes,
     /// Media type, at most 255 bytes of visible ASCII.
     pub content_type: Option<&'a str>,
     /// How long it lives.
@@ -173,6 +179,18 @@ impl Node {
         self.engine.peek(key).await.map_err(Error::from_engine)
     }
 
+    /// The value of an entry, inflated if need be.
+    ///
+    /// # Errors
+    /// `CorruptRecord` if it cannot be inflated, `Unsupported` if a newer release wrote it.
+    pub async fn value(&self, entry: &Entry) -> Result<Value> {
+        if entry.encoding().is_none() || entry.value_len() <= INLINE_MAX {
+            return entry.value().map_err(Error::from_engine);
+        }
+        let entry = entry.clone();
+        run_blocking(move || entry.value().map_err(Error::from_engine)).await
+    }
+
     /// Stores a value. On `Ok` it has reached the level that is told.
     ///
     /// # Errors
@@ -182,19 +200,10 @@ impl Node {
         self.check(&put)?;
         let expiry = put.expiry.resolved(self.now())?;
         let bytes = put.key.len() + put.value.len();
+        let prepared = self.prepare(&put).await?;
+        let condition = put.precondition.for_engine();
         let done = self
-            .commit(bytes, || {
-                self.engine.put(
-                    put.key,
-                    Write {
-                        value: put.value,
-                        content_type: put.content_type,
-                        expiry: for_engine(expiry),
-                        condition: put.precondition.for_engine(),
-                        level: put.level,
-                    },
-                )
-            })
+            .commit(bytes, || self.engine.put_prepared(&prepared, for_engine(expiry), condition, put.level))
             .await?;
         let created = match done.outcome {
             PutOutcome::Created => true,
@@ -360,6 +369,24 @@ impl Node {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// Compresses a value, once, however often its write has to wait for room.
+    async fn prepare(&self, put: &Put<'_>) -> Result<Prepared> {
+        fn prepare(
+            engine: &Engine,
+            key: &[u8],
+            value: &[u8],
+            content_type: Option<&str>,
+        ) -> Result<Prepared> {
+            engine.prepare(key, &Write { content_type, ..Write::new(value) }).map_err(Error::from_engine)
+        }
+        if put.value.len() <= INLINE_MAX {
+            return prepare(&self.engine, put.key, &put.value, put.content_type);
+        }
+        let (engine, key, value) = (self.engine.clone(), put.key.to_owned(), put.value.clone());
+        let content_type = put.content_type.map(str::to_owned);
+        run_blocking(move || prepare(&engine, &key, &value, content_type.as_deref())).await
     }
 
     /// Hands an op to the engine, waiting for room if need be, and waits for its level.

@@ -25,6 +25,7 @@ pub fn block(node: &Node, address: SocketAddr, memory_percent: Option<u8>) -> St
     line(&mut out, "durability", &durability(settings));
     line(&mut out, "memory", &memory(settings, memory::origin(memory_percent, allowed)));
     line(&mut out, "eviction", policy_name(settings.eviction));
+    line(&mut out, "compression", &compression(settings));
     line(&mut out, "recovery", &recovery(node.recovery()));
     let out_of_reach = memory::warning(settings.max_bytes, allowed);
     for warning in node.recovery().warnings.iter().chain(&out_of_reach) {
@@ -89,6 +90,18 @@ fn memory(settings: &Settings, origin: Option<String>) -> String {
     match settings.max_items {
         Some(max) => format!("{bytes}, at most {max} items"),
         None => bytes,
+    }
+}
+
+fn compression(settings: &Settings) -> String {
+    match settings.compress {
+        Some(codec) => format!(
+            "{} level {}, values from {} on",
+            codec.as_str(),
+            settings.compress_level.unwrap_or(codec.level_default()),
+            show_bytes(settings.compress_threshold as u64)
+        ),
+        None => "none".to_owned(),
     }
 }
 

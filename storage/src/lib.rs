@@ -11,6 +11,7 @@
 //! ```text
 //! engine  offline                       the public handle; tools for a directory at rest
 //! wal  snapshot  manifest | index  evict   the two halves do not know each other
+//! compress                              values, smaller and back
 //! format                                bytes in, values out
 //! vfs  clock  random  watermark  halt   the seams
 //! lsn  error  settings  allocator
@@ -18,6 +19,7 @@
 
 pub mod allocator;
 pub mod clock;
+pub mod compress;
 pub mod engine;
 pub mod error;
 pub mod evict;
@@ -42,14 +44,15 @@ pub mod watermark;
 
 pub use crate::{
     clock::{Clock, SystemClock, UnixMillis},
+    compress::{CodecStats, CompressionStats},
     engine::{
         Action, ActionOutcome, Background, BatchOp, BatchOutcome, CheckpointReport, Commit, Committed,
         Components, Condition, Cursor, DeleteOutcome, Engine, Entry, Expiry, Gate, Incr, IncrOutcome,
-        Progress, PutOutcome, Ready, RecoveryReport, ScanPage, Stats, TouchOutcome, Value, Write,
+        Prepared, Progress, PutOutcome, Ready, RecoveryReport, ScanPage, Stats, TouchOutcome, Value, Write,
     },
     error::{Error, ErrorKind, Result},
     evict::PolicyFactory,
     format::op::Key,
     lsn::Lsn,
-    settings::{Eviction, Fsync, Level, Settings},
+    settings::{Codec, Eviction, Fsync, Level, Settings},
 };

@@ -1,7 +1,7 @@
 //! Settings are data: what an operator can decide, each with its unit, default and consequence.
 //! What a program brings along (disk, clock, randomness) are [`Components`](crate::Components).
 
-use std::{path::PathBuf, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +91,42 @@ impl Eviction {
     ];
 }
 
+/// How values are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Codec {
+    /// Zstandard (RFC 8878): several times faster both ways. Levels 1 to 19, 1 unless told.
+    Zstd,
+    /// gzip (RFC 1952): understood by every client. Levels 1 to 9, 6 unless told.
+    Gzip,
+}
+
+impl Codec {
+    /// Its name everywhere: in HTTP, flags and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Codec::Zstd => "zstd",
+            Codec::Gzip => "gzip",
+        }
+    }
+
+    /// From the fastest to the smallest.
+    pub fn levels(self) -> RangeInclusive<u32> {
+        match self {
+            Codec::Zstd => 1..=19,
+            Codec::Gzip => 1..=9,
+        }
+    }
+
+    /// The level unless told otherwise.
+    pub fn level_default(self) -> u32 {
+        match self {
+            Codec::Zstd => 1,
+            Codec::Gzip => 6,
+        }
+    }
+}
+
 /// What an operator can decide. [`Settings::new`] gives the defaults.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -129,6 +165,13 @@ pub struct Settings {
     /// Lock partitions of the index, a power of two. `None` (the default): 256 or eight per core,
     /// fewer where each would have less than 256 of `max_items` or 1 MiB of `max_bytes`.
     pub stripes: Option<usize>,
+    /// How values are compressed that are written from now on; what is stored stays as it is and
+    /// can be read whatever this says. `None`: not at all. Default `zstd`.
+    pub compress: Option<Codec>,
+    /// How hard. `None` (the default): 1 for `zstd` (1 to 19), 6 for `gzip` (1 to 9).
+    pub compress_level: Option<u32>,
+    /// Values of fewer bytes are not compressed. Default 1 KiB; 64 B to 512 MiB.
+    pub compress_threshold: usize,
 }
 
 impl Settings {
@@ -149,6 +192,9 @@ impl Settings {
             checkpoint_bytes: 256 << 20,
             checkpoint_bytes_per_sec: 256 << 20,
             stripes: None,
+            compress: Some(Codec::Zstd),
+            compress_level: None,
+            compress_threshold: 1 << 10,
         }
     }
 
@@ -167,6 +213,13 @@ impl Settings {
         within("staging_bytes", self.staging_bytes, 4 << 10, STAGING_LEN_MAX)?;
         within("checkpoint_bytes", self.checkpoint_bytes, self.segment_bytes, u64::MAX)?;
         within("checkpoint_bytes_per_sec", self.checkpoint_bytes_per_sec, 1 << 20, u64::MAX)?;
+        // Counters stay below it.
+        within("compress_threshold", self.compress_threshold as u64, 64, VALUE_LEN_MAX as u64)?;
+        if let (Some(codec), Some(level)) = (self.compress, self.compress_level) {
+            let (min, max) = codec.levels().into_inner();
+            let name = format!("compress_level of {}", codec.as_str());
+            within(&name, level.into(), min.into(), max.into())?;
+        }
         match self.stripes {
             Some(n) if !n.is_power_of_two() || n > 1 << 16 => {
                 Err(Error::invalid(format!("stripes must be a power of two up to 65536, got={n}")))
@@ -201,6 +254,10 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert_eq!(error.to_string(), "segment_bytes must be from 65536 to 1073741824, got=1");
         let long_keys = Settings { max_key_bytes: 16 << 10, segment_bytes: 128 << 10, ..Settings::new("x") };
+        let gzip = Settings { compress: Some(Codec::Gzip), compress_level: Some(10), ..Settings::new("x") };
+        let error = gzip.validate().unwrap_err();
+        assert_eq!(error.to_string(), "compress_level of gzip must be from 1 to 9, got=10");
+        Settings { compress: Some(Codec::Zstd), ..gzip }.validate().unwrap();
         assert!(long_keys.validate().unwrap_err().to_string().contains("from 262144"));
     }
 }

@@ -14,7 +14,7 @@ fn put(engine: &Engine, key: &str, value: &[u8]) -> u64 {
 }
 
 fn value(engine: &Engine, key: &str) -> Option<Vec<u8>> {
-    engine.get(key).wait().unwrap().map(|e| e.value().to_vec())
+    engine.get(key).wait().unwrap().map(|e| e.value().unwrap().to_vec())
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn what_was_put_is_read_back_and_survives_a_clean_restart() {
     assert!(engine.recovery().clean);
     assert!(!engine.recovery().created);
     let entry = engine.get("k").wait().unwrap().unwrap();
-    assert_eq!((entry.value(), entry.content_type()), (&b"v"[..], Some("text/plain")));
+    assert_eq!((&*entry.value().unwrap(), entry.content_type()), (&b"v"[..], Some("text/plain")));
     assert_eq!(entry.version(), committed.lsn.0);
     engine.check();
 }

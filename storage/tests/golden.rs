@@ -495,7 +495,7 @@ fn check_data_dir(lab: &Lab) {
         while let Some(at) = cursor {
             let page = engine.scan(at, key(namespace, b""), 1000).wait().unwrap();
             for e in &page.entries {
-                found.insert((namespace, e.key().bytes.to_vec()), e.value().to_vec());
+                found.insert((namespace, e.key().bytes.to_vec()), e.value().unwrap().to_vec());
             }
             cursor = page.next;
         }

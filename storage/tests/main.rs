@@ -1,6 +1,7 @@
 //! Integration tests of the engine on the simulated disk.
 
 mod basics;
+mod compression;
 mod crash;
 mod decision_table;
 mod eviction;

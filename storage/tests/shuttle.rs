@@ -382,7 +382,8 @@ impl World {
         let key = KEYS[thread_rng().gen_range(0..KEYS.len())];
         self.note(key, || {
             let entry = opened(self.engine.get(key))?;
-            Ok(entry.map_or(Answer::Nothing, |e| Answer::Value(Lsn(e.version()), e.value().to_vec())))
+            Ok(entry
+                .map_or(Answer::Nothing, |e| Answer::Value(Lsn(e.version()), e.value().unwrap().to_vec())))
         });
     }
 
@@ -499,7 +500,8 @@ impl World {
         let last = engine.recovery().last_lsn;
         assert!(last >= told, "lost: recovered={last} told={told} after op {k} with {choice}");
         for key in KEYS {
-            let found = engine.peek(key).wait().unwrap().map(|e| (Lsn(e.version()), e.value().to_vec()));
+            let found =
+                engine.peek(key).wait().unwrap().map(|e| (Lsn(e.version()), e.value().unwrap().to_vec()));
             assert_eq!(
                 found,
                 log.at(key, last, engine.now()),

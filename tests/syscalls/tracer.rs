@@ -40,8 +40,9 @@ impl Fault {
     }
 }
 
-/// Flags that make log files and snapshots small, so that a short load meets all there is.
-pub const SMALL: [&str; 2] = ["--segment-size", "64KiB"];
+/// Flags that make log files and snapshots small, so that a short load meets all there is, and leave
+/// values as they are: a trace is searched for their bytes.
+pub const SMALL: [&str; 4] = ["--segment-size", "64KiB", "--compress", "none"];
 
 /// Starts the server under the tracer, with all its threads. The process is the server itself;
 /// the tracer ends with it, and before its output does.

@@ -28,6 +28,23 @@ fn after_a_kill_every_tool_reads_the_log_and_changes_nothing() {
 }
 
 #[test]
+fn a_compressed_value_is_shown_with_codec_and_both_lengths_and_as_it_was_put() {
+    let place = Place::new();
+    let mut server = place.serve();
+    let value = "a sentence that is said again and again, ".repeat(50);
+    assert_eq!(request(&mut server, "PUT", "/v1/keys/k", value.as_bytes()).0, 201);
+    server.kill();
+    let raw = format!("codec=zstd raw_bytes={}", value.len());
+    place.tool(&["wal", "dump"]).is(0, &[&raw]);
+    place.tool(&["wal", "stat"]).is(0, &["1 value compressed"]);
+    let lines = place.tool(&["wal", "dump", "--values", "--json", "--key", "k"]).json();
+    let change = &lines[0]["changes"][0];
+    assert_eq!((&change["codec"], &change["raw_bytes"]), (&"zstd".into(), &value.len().into()));
+    assert!(change["value_bytes"].as_u64().unwrap() < 200, "{change}");
+    assert_eq!(change["value"], value);
+}
+
+#[test]
 fn a_dump_is_narrowed_by_lsn_and_by_key() {
     let place = Place::stopped();
     let all = place.tool(&["wal", "dump", "--json"]);

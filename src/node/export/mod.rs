@@ -2,7 +2,7 @@
 //!
 //! A name is a bare file name inside `<data_dir>/exports`; its ending picks the format: `.json`
 //! for people and `jq`, `.hfs` for machines (checksummed). Entries are streamed both ways; memory
-//! holds one page of shared entries or one record.
+//! holds one page of shared entries or one record. Values are as they were put, however they are stored.
 //!
 //! Saving writes a temporary file, syncs it, renames it and syncs the directory: a crash leaves
 //! the old file or the new one, and perhaps a temporary file that the next save removes. Loading
@@ -23,7 +23,7 @@ use std::{
 };
 
 use emberkeep_storage::{
-    Commit, Cursor, Engine, ErrorKind, Expiry, Key, PutOutcome, UnixMillis, Write, vfs::Vfs,
+    Commit, Condition, Cursor, Engine, ErrorKind, Expiry, Key, PutOutcome, UnixMillis, Write, vfs::Vfs,
 };
 
 use self::file::{NewFile, Source};
@@ -185,9 +185,10 @@ fn entries(engine: &Engine, each: &mut Visit<'_>) -> Result<()> {
         let page = engine.scan(cursor, Key::from(&b""[..]), PAGE).wait().map_err(Error::from_engine)?;
         let now = engine.now();
         for entry in page.entries.iter().filter(|e| e.deadline().is_none_or(|at| at > now)) {
+            let value = entry.value().map_err(Error::from_engine)?;
             each(Record {
                 key: Cow::Borrowed(entry.key().bytes),
-                value: Cow::Borrowed(entry.value()),
+                value: Cow::Borrowed(&value),
                 content_type: entry.content_type().map(Cow::Borrowed),
                 deadline: entry.deadline(),
             })?;
@@ -236,13 +237,11 @@ impl Storing<'_> {
             return Ok(());
         }
         let bytes = record.key.len() + record.value.len();
+        let write = Write { content_type: record.content_type.as_deref(), ..Write::new(&record.value) };
+        let prepared = self.engine.prepare(&*record.key, &write).map_err(Error::from_engine)?;
+        let expiry = record.deadline.map_or(Expiry::Never, Expiry::At);
         loop {
-            let write = Write {
-                content_type: record.content_type.as_deref(),
-                expiry: record.deadline.map_or(Expiry::Never, Expiry::At),
-                ..Write::new(&record.value)
-            };
-            match self.engine.put(&*record.key, write) {
+            match self.engine.put_prepared(&prepared, expiry, Condition::Always, None) {
                 Ok(commit) => {
                     self.last = Some(commit);
                     self.loaded.keys += 1;

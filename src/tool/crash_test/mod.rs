@@ -56,7 +56,7 @@ use crate::node::Fsync;
 pub struct Options {
     /// The binary of the server; `serve` is its first argument.
     pub program: PathBuf,
-    /// Flags for the server, besides the port, the data directory and `--fsync`.
+    /// Flags for the server, besides the port, the data directory, `--compress` and `--fsync`.
     pub server_flags: Vec<OsString>,
     /// The modes, one after another, a round each. At least one.
     pub modes: Vec<Fsync>,

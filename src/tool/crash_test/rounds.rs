@@ -168,8 +168,7 @@ impl Run {
             self.kill_some_starts(mode).await?;
         }
         let (server, address) = self.start_and_verify(mode).await?;
-        let heavy_every = self.options.heavy_every;
-        let heavy = heavy_every > 0 && self.counts.rounds % heavy_every == heavy_every - 1;
+        let heavy = self.is_heavy();
         let moment = end::Moment::draw(&mut self.random, heavy, self.options.load_max);
         let end = End::draw(&mut self.random);
         let value_len_max = if heavy { HEAVY_VALUE_LEN_MAX } else { VALUE_LEN_MAX };
@@ -207,8 +206,21 @@ impl Run {
         Ok(())
     }
 
+    fn is_heavy(&self) -> bool {
+        let every = self.options.heavy_every;
+        every > 0 && self.counts.rounds % every == every - 1
+    }
+
+    /// Codecs take turns, so that each finds values of the others. Large values shrink, and heavy
+    /// rounds are there to fill the log.
+    fn codec(&self) -> &'static str {
+        if self.is_heavy() { "none" } else { ["zstd", "gzip", "none"][(self.counts.rounds % 3) as usize] }
+    }
+
     fn start(&self, mode: Fsync) -> Step<Server> {
-        let fixed = ["serve", "--port", "0", "--fsync", mode_name(mode), "--data-dir"].map(OsString::from);
+        let flags =
+            ["serve", "--port", "0", "--compress", self.codec(), "--fsync", mode_name(mode), "--data-dir"];
+        let fixed = flags.map(OsString::from);
         let arguments =
             fixed.into_iter().chain([self.data_dir.clone()]).chain(self.options.server_flags.iter().cloned());
         Server::start(&self.options.program, arguments).map_err(|e| trouble("cannot start the server", &e))

@@ -1,11 +1,12 @@
-//! `wal dump`: one line a frame. Values only when asked for: they are what users trust us with.
+//! `wal dump`: one line a frame. Values only when asked for: they are what users trust us with. Then
+//! as they were put; their length is that in the log, with codec and raw length if they differ.
 
-use std::ops::ControlFlow;
+use std::{borrow::Cow, ops::ControlFlow};
 
 use emberkeep_storage::{
-    Key, UnixMillis,
+    Key, UnixMillis, compress,
     format::{
-        op::Op,
+        op::{Encoding, Op},
         payload::{Payload, Reason},
     },
     offline::walk::{Seen, walk},
@@ -36,7 +37,32 @@ struct Change<'a> {
     what: &'static str,
     key: Key<'a>,
     deadline: Option<UnixMillis>,
-    value: Option<&'a [u8]>,
+    value: Option<Stored<'a>>,
+}
+
+/// A value as it stands in the log.
+#[derive(Clone, Copy)]
+struct Stored<'a> {
+    bytes: &'a [u8],
+    encoding: Option<Encoding>,
+}
+
+impl<'a> Stored<'a> {
+    /// By name, or by number if a newer release wrote it.
+    fn codec(encoding: Encoding) -> String {
+        let known = compress::codec_of(encoding).map(|codec| codec.as_str().to_owned());
+        known.unwrap_or_else(|| encoding.codec.to_string())
+    }
+
+    /// As it was put.
+    fn value(&self) -> Result<Cow<'a, [u8]>> {
+        match self.encoding {
+            None => Ok(Cow::Borrowed(self.bytes)),
+            Some(encoding) => {
+                compress::inflate(self.bytes, encoding).map(Cow::Owned).map_err(Error::from_engine)
+            }
+        }
+    }
 }
 
 impl Tool<'_> {
@@ -99,7 +125,10 @@ fn changes<'a>(payload: &Payload<'a>) -> Vec<Change<'a>> {
 
 fn change(op: Op<'_>) -> Change<'_> {
     match op {
-        Op::Put(put) => Change { what: "put", key: put.key, deadline: put.deadline, value: Some(put.value) },
+        Op::Put(put) => {
+            let value = Stored { bytes: put.value, encoding: put.encoding };
+            Change { what: "put", key: put.key, deadline: put.deadline, value: Some(value) }
+        }
         Op::Delete(key) => Change { what: "delete", key, deadline: None, value: None },
         Op::Touch { key, deadline } => Change { what: "touch", key, deadline, value: None },
     }
@@ -136,13 +165,19 @@ fn about(payload: &Payload<'_>) -> String {
 fn change_text(change: &Change<'_>, values: bool) -> String {
     let mut out = text::shown_key(change.key.namespace, change.key.bytes);
     if let Some(value) = change.value {
-        out += &format!(" value_bytes={}", value.len());
+        out += &format!(" value_bytes={}", value.bytes.len());
+        if let Some(encoding) = value.encoding {
+            out += &format!(" codec={} raw_bytes={}", Stored::codec(encoding), encoding.raw_len);
+        }
     }
     if let Some(deadline) = change.deadline {
         out += &format!(" deadline={}", text::time(deadline));
     }
     if let Some(value) = change.value.filter(|_| values) {
-        out += &format!(" value={}", text::shown(value));
+        out += &match value.value() {
+            Ok(value) => format!(" value={}", text::shown(&value)),
+            Err(e) => format!(" problem={:?}", e.detail()),
+        };
     }
     out
 }
@@ -182,13 +217,20 @@ fn change_json(change: &Change<'_>, values: bool) -> Value {
     }
     text::put_bytes(&mut object, "key", change.key.bytes);
     if let Some(value) = change.value {
-        object.insert("value_bytes".into(), value.len().into());
+        object.insert("value_bytes".into(), value.bytes.len().into());
+        if let Some(encoding) = value.encoding {
+            object.insert("codec".into(), Stored::codec(encoding).into());
+            object.insert("raw_bytes".into(), encoding.raw_len.into());
+        }
     }
     if let Some(deadline) = change.deadline {
         object.insert("deadline_ms".into(), deadline.0.into());
     }
     if let Some(value) = change.value.filter(|_| values) {
-        text::put_bytes(&mut object, "value", value);
+        match value.value() {
+            Ok(value) => text::put_bytes(&mut object, "value", &value),
+            Err(e) => drop(object.insert("problem".into(), e.detail().into())),
+        }
     }
     object.into()
 }

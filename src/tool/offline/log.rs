@@ -138,6 +138,13 @@ impl Tool<'_> {
             text::count(sums.keys(), "key"),
             show_bytes(sums.value_bytes)
         ))?;
+        if sums.compressed > 0 {
+            self.line(&format!(
+                "{} compressed, {} before",
+                text::count(sums.compressed, "value"),
+                show_bytes(sums.raw_value_bytes)
+            ))?;
+        }
         if let (Some((first, last)), Some((from, to))) = (sums.lsns, sums.times) {
             self.line(&format!(
                 "lsn {first} to {last}, {} to {}",
@@ -281,7 +288,7 @@ fn stat_json(sums: &Statistics) -> Value {
     json!({
         "kinds": kinds.collect::<serde_json::Map<_, _>>(),
         "frames": total.frames, "bytes": total.bytes, "changes": sums.changes, "keys": sums.keys(),
-        "value_bytes": sums.value_bytes,
+        "value_bytes": sums.value_bytes, "raw_value_bytes": sums.raw_value_bytes, "compressed": sums.compressed,
         "first_lsn": sums.lsns.map(|l| l.0), "last_lsn": sums.lsns.map(|l| l.1),
         "first_ms": sums.times.map(|t| t.0.0), "last_ms": sums.times.map(|t| t.1.0),
     })

@@ -17,7 +17,7 @@ use crate::{
             Action, ActionOutcome, BatchOp, BatchOutcome, DeleteOutcome, IncrOutcome, PutOutcome,
             TouchOutcome,
         },
-        write::{Decision, blob_of, decide_incr, decide_put},
+        write::{Decision, decide_incr, decide_put},
     },
     error::{Error, ErrorKind, Result},
     format::{
@@ -76,11 +76,13 @@ struct KeyState<'a> {
 
 impl Core {
     fn batch(&self, ops: &[BatchOp<'_>], level: Option<Level>) -> Result<Commit<BatchOutcome>> {
-        let (bytes, extra) = self.check_batch(ops)?;
+        let (raw_bytes, extra) = self.check_batch(ops)?;
+        let blobs = self.prepare_all(ops)?;
+        let bytes = raw_bytes - saved_by(ops, &blobs);
         let level = self.level(level)?;
         // Room is made for the worst case before anything is looked at, because making it may
         // evict the very keys of this batch.
-        let need = need_max(ops);
+        let need = need_max(ops, &blobs);
         let frame_max = frame::disk_len(bytes) as u64;
         let own = self.index.stripe_of(self.index.hash(ops[0].key));
         for _ in 0..ROOM_ATTEMPTS {
@@ -102,7 +104,7 @@ impl Core {
                     self.settle_expired(stripe, &mut permit, hash, op.key, now)
                 });
             }
-            let outcome = resolve_all(ops, &mut overlay, now);
+            let outcome = resolve_all(ops, &blobs, &mut overlay, now);
             let mut lsn = overlay.rests_on();
             if let BatchOutcome::Applied(_) = outcome
                 && overlay.keys.iter().any(|k| k.change.is_some())
@@ -121,8 +123,17 @@ impl Core {
         Err(Error::new(ErrorKind::Overloaded, "other writers took the room that was made"))
     }
 
-    /// Checks every step; gives the most bytes that the payload can have, and that the removals
-    /// of expired entries can take beside it.
+    /// The blob of each step that puts a value.
+    fn prepare_all(&self, ops: &[BatchOp<'_>]) -> Result<Vec<Option<Blob>>> {
+        let blob = |op: &BatchOp<'_>| match &op.action {
+            Action::Put(write) => self.prepare(op.key, write).map(Some),
+            Action::Incr(..) | Action::Delete(_) | Action::Touch(..) => Ok(None),
+        };
+        ops.iter().map(blob).collect()
+    }
+
+    /// Checks every step; gives the most bytes that the payload can have if nothing is compressed,
+    /// and that the removals of expired entries can take beside it.
     fn check_batch(&self, ops: &[BatchOp<'_>]) -> Result<(usize, u64)> {
         if ops.is_empty() || ops.len() > STEPS_MAX {
             return Err(Error::invalid(format!("a batch has 1 to {STEPS_MAX} steps, got={}", ops.len())));
@@ -230,11 +241,16 @@ impl KeyState<'_> {
     }
 }
 
-fn resolve_all(ops: &[BatchOp<'_>], overlay: &mut Overlay<'_>, now: UnixMillis) -> BatchOutcome {
+fn resolve_all(
+    ops: &[BatchOp<'_>],
+    blobs: &[Option<Blob>],
+    overlay: &mut Overlay<'_>,
+    now: UnixMillis,
+) -> BatchOutcome {
     let mut outcomes = Vec::with_capacity(ops.len());
-    for (index, op) in ops.iter().enumerate() {
+    for (index, (op, blob)) in ops.iter().zip(blobs).enumerate() {
         let state = &mut overlay.keys[overlay.by_key[&op.key]];
-        let outcome = resolve_one(op, state, now);
+        let outcome = resolve_one(op, blob.as_ref(), state, now);
         let refused = matches!(
             outcome,
             ActionOutcome::Put(PutOutcome::Refused { .. })
@@ -250,13 +266,19 @@ fn resolve_all(ops: &[BatchOp<'_>], overlay: &mut Overlay<'_>, now: UnixMillis) 
     BatchOutcome::Applied(outcomes)
 }
 
-fn resolve_one(op: &BatchOp<'_>, state: &mut KeyState<'_>, now: UnixMillis) -> ActionOutcome {
+fn resolve_one(
+    op: &BatchOp<'_>,
+    blob: Option<&Blob>,
+    state: &mut KeyState<'_>,
+    now: UnixMillis,
+) -> ActionOutcome {
     let current = state.current(now);
     let version = current.as_ref().map(|live| super::value::version_of(&live.blob, live.lsn));
     match op.action {
         Action::Put(write) => {
-            let blob = blob_of(op.key, &write);
-            ActionOutcome::Put(state.decided(decide_put(current.as_ref(), &write, &blob, now)))
+            let blob = blob.expect("every put was prepared");
+            let decision = decide_put(current.as_ref(), blob, write.expiry, write.condition, now);
+            ActionOutcome::Put(state.decided(decision))
         }
         Action::Incr(by, options) => {
             ActionOutcome::Incr(state.decided(decide_incr(op.key, current.as_ref(), by, options, now)))
@@ -297,14 +319,25 @@ impl KeyState<'_> {
     }
 }
 
+/// Bytes by which the values are shorter than they came.
+fn saved_by(ops: &[BatchOp<'_>], blobs: &[Option<Blob>]) -> usize {
+    let saved = ops.iter().zip(blobs).map(|(op, blob)| match (&op.action, blob) {
+        (Action::Put(write), Some(blob)) => write.value.len() - blob.value().len(),
+        _ => 0,
+    });
+    saved.sum()
+}
+
 /// The most that the cache can hold more of after the batch.
-fn need_max(ops: &[BatchOp<'_>]) -> Need {
+fn need_max(ops: &[BatchOp<'_>], blobs: &[Option<Blob>]) -> Need {
     let mut need = Need::default();
-    for op in ops {
-        match &op.action {
-            Action::Put(write) => need.bytes += charge_of(&blob_of(op.key, write), true),
-            Action::Incr(..) => need.bytes += charge_of(&Blob::bare(op.key), true) + OP_OVERHEAD as u64,
-            Action::Delete(_) | Action::Touch(..) => continue,
+    for (op, blob) in ops.iter().zip(blobs) {
+        match (&op.action, blob) {
+            (_, Some(blob)) => need.bytes += charge_of(blob, true),
+            (Action::Incr(..), None) => {
+                need.bytes += charge_of(&Blob::bare(op.key), true) + OP_OVERHEAD as u64;
+            }
+            (_, None) => continue,
         }
         need.items += 1;
     }

@@ -17,6 +17,7 @@ mod checkpoint;
 mod commit;
 mod expiry;
 mod open;
+mod prepare;
 mod read;
 mod replay;
 mod resolve;
@@ -43,6 +44,7 @@ pub use self::{
     checkpoint::CheckpointReport,
     commit::{Commit, Committed, Gate},
     open::{Progress, RecoveryReport},
+    prepare::Prepared,
     stats::Stats,
     value::{
         Action, ActionOutcome, BatchOp, BatchOutcome, Condition, Cursor, DeleteOutcome, Entry, Expiry, Incr,
@@ -125,7 +127,7 @@ impl Components {
 ///
 /// // Closed or killed: what was acknowledged is there.
 /// let engine = Engine::open(settings, Components::os()?)?;
-/// assert_eq!(engine.get("user:123").wait()?.unwrap().value(), b"John Doe");
+/// assert_eq!(engine.get("user:123").wait()?.unwrap().value()?[..], *b"John Doe");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! Numbers about a running engine.
 
 use crate::{
+    compress::{CompressionStats, Tally},
     engine::Core,
     lsn::Lsn,
     settings::Level,
@@ -15,6 +16,7 @@ pub(crate) struct Counters {
     pub evictions: AtomicU64,
     pub expired: AtomicU64,
     pub checkpoints: AtomicU64,
+    pub compression: Tally,
 }
 
 /// Numbers about a running engine, since it was opened. Each was read by itself, so they need
@@ -63,6 +65,8 @@ pub struct Stats {
     pub halted: Option<String>,
     /// No log segment could be prepared for lack of space; writes are refused or soon will be.
     pub disk_full: bool,
+    /// What compression did to values.
+    pub compression: CompressionStats,
 }
 
 impl Core {
@@ -94,6 +98,7 @@ impl Core {
             last_checkpoint: self.checkpointer.last(),
             halted: self.wal.halt().cause().map(ToString::to_string),
             disk_full: self.wal.disk_full(),
+            compression: self.counters.compression.stats(),
         }
     }
 }

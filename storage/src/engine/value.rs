@@ -1,8 +1,16 @@
 //! What callers give and get: entries, writes, conditions, outcomes.
 
-use std::{fmt, time::Duration};
+use std::{fmt, ops::Deref, time::Duration};
 
-use crate::{clock::UnixMillis, format::op::Key, index::blob::Blob, lsn::Lsn, settings::Level};
+use crate::{
+    clock::UnixMillis,
+    compress,
+    error::Result,
+    format::op::{Encoding, Key},
+    index::blob::Blob,
+    lsn::Lsn,
+    settings::{Codec, Level},
+};
 
 /// A live entry as a read saw it. Shares the stored bytes; cheap to clone.
 #[derive(Clone)]
@@ -23,9 +31,36 @@ impl Entry {
         self.blob.key()
     }
 
-    /// The value.
-    pub fn value(&self) -> &[u8] {
-        self.blob.value()
+    /// The value as it was put: shared if it is stored like that, else inflated anew.
+    ///
+    /// # Errors
+    /// `Corrupt` if the stored bytes do not give the recorded number of bytes; `Unsupported` for
+    /// a codec of a newer release; `Overloaded` if there is no memory.
+    pub fn value(&self) -> Result<Value> {
+        match self.blob.encoding() {
+            None => Ok(self.stored()),
+            Some(encoding) => compress::inflate(self.blob.value(), encoding).map(Value::inflated),
+        }
+    }
+
+    /// Length of the value in bytes, known without inflating it.
+    pub fn value_len(&self) -> usize {
+        self.blob.encoding().map_or(self.blob.value().len(), |encoding| encoding.raw_len as usize)
+    }
+
+    /// The bytes as they are stored: shared, and compressed if [`encoding`](Self::encoding) says so.
+    pub fn stored(&self) -> Value {
+        Value::shared(self.blob.clone())
+    }
+
+    /// How the stored bytes are compressed; `None` not at all.
+    pub fn encoding(&self) -> Option<Encoding> {
+        self.blob.encoding()
+    }
+
+    /// The codec of the stored bytes; `None` if they are not compressed, or by a newer release.
+    pub fn codec(&self) -> Option<Codec> {
+        self.blob.encoding().and_then(compress::codec_of)
     }
 
     /// The media type that the writer gave, if any.
@@ -42,18 +77,14 @@ impl Entry {
     pub fn deadline(&self) -> Option<UnixMillis> {
         self.deadline
     }
-
-    /// The value alone, without copying it.
-    pub fn into_value(self) -> Value {
-        Value(self.blob)
-    }
 }
 
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
             .field("key", &self.key())
-            .field("value_len", &self.value().len())
+            .field("value_len", &self.value_len())
+            .field("codec", &self.codec())
             .field("version", &self.version)
             .field("deadline", &self.deadline)
             .finish()
@@ -65,19 +96,44 @@ pub(crate) fn version_of(blob: &Blob, lsn: Lsn) -> u64 {
     blob.explicit_version().unwrap_or(lsn.0)
 }
 
-/// The bytes of a value, shared with the index.
-#[derive(Clone)]
-pub struct Value(pub(crate) Blob);
+/// Bytes of a value: shared with the index, or inflated for this reader.
+pub struct Value(Bytes);
+
+enum Bytes {
+    Shared(Blob),
+    Inflated(Vec<u8>),
+}
+
+impl Value {
+    pub(crate) fn shared(blob: Blob) -> Value {
+        Value(Bytes::Shared(blob))
+    }
+
+    fn inflated(bytes: Vec<u8>) -> Value {
+        Value(Bytes::Inflated(bytes))
+    }
+}
+
+impl Deref for Value {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Bytes::Shared(blob) => blob.value(),
+            Bytes::Inflated(bytes) => bytes,
+        }
+    }
+}
 
 impl AsRef<[u8]> for Value {
     fn as_ref(&self) -> &[u8] {
-        self.0.value()
+        self
     }
 }
 
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Value({} bytes)", self.as_ref().len())
+        write!(f, "Value({} bytes)", self.len())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Writes to one key: resolve, append, apply, in one hold of the stripe's lock.
 //!
-//! Everything that can fail or wait is done before the lock: sizes, room in the log, checksums of
-//! large values. Under it nothing fails, so the log and the index never disagree.
+//! Everything that can fail or wait is done before the lock: sizes, compression (`prepare`), room in
+//! the log, checksums of large values. Under it nothing fails, so the log and the index never disagree.
 
 use crate::{
     clock::UnixMillis,
@@ -103,11 +103,20 @@ impl Engine {
 
 impl Core {
     fn put(&self, key: Key<'_>, write: Write<'_>) -> Result<Commit<PutOutcome>> {
-        self.check_write(key, &write)?;
-        let blob = blob_of(key, &write);
-        let bytes = (key.bytes.len() + write.content_type.map_or(0, str::len) + write.value.len()) as u64;
-        self.upsert(key, frame_len_max(bytes), write.level, |current, now| {
-            decide_put(current, &write, &blob, now)
+        let blob = self.prepare(key, &write)?;
+        self.put_blob(&blob, write.expiry, write.condition, write.level)
+    }
+
+    pub(crate) fn put_blob(
+        &self,
+        blob: &Blob,
+        expiry: Expiry,
+        condition: Condition<'_>,
+        level: Option<Level>,
+    ) -> Result<Commit<PutOutcome>> {
+        let bytes = blob.key().bytes.len() + blob.content_type().len() + blob.value().len();
+        self.upsert(blob.key(), frame_len_max(bytes as u64), level, |current, now| {
+            decide_put(current, blob, expiry, condition, now)
         })
     }
 
@@ -291,7 +300,7 @@ impl Core {
         let mut head =
             Vec::with_capacity(OP_OVERHEAD_MAX as usize + put.key.bytes.len() + put.content_type.len());
         put.encode_head(&mut head);
-        let body = Body::with_value(&head, put.value, || Box::new(Value(blob.clone())));
+        let body = Body::with_value(&head, put.value, || Box::new(Value::shared(blob.clone())));
         self.wal.append(permit, Kind::Put, body, now)
     }
 
@@ -300,52 +309,30 @@ impl Core {
         op.encode(&mut payload);
         self.wal.append(permit, crate::format::payload::op_kind(&op), Body::copied(&payload), now)
     }
-
-    pub(crate) fn check_write(&self, key: Key<'_>, write: &Write<'_>) -> Result<()> {
-        self.check_key(key)?;
-        let (len, max) = (write.value.len(), self.settings.max_value_bytes);
-        if len > max {
-            return Err(Error::invalid(format!("the value is too long, len={len} max={max}")));
-        }
-        let content_type = write.content_type.unwrap_or_default().as_bytes();
-        let valid = content_type.len() <= CONTENT_TYPE_LEN_MAX
-            && content_type.iter().all(|b| (0x20..0x7f).contains(b));
-        if !valid {
-            return Err(Error::invalid("the content type must be visible ASCII of at most 255 bytes"));
-        }
-        Ok(())
-    }
 }
 
 /// The longest counter: `-9223372036854775808`.
 const COUNTER_LEN_MAX: usize = 20;
 
-/// The blob that a put makes.
-pub(crate) fn blob_of(key: Key<'_>, write: &Write<'_>) -> Blob {
-    Blob::new(&Put {
-        key,
-        type_tag: 0,
-        deadline: None,
-        version: None,
-        encoding: None,
-        content_type: write.content_type.unwrap_or_default().as_bytes(),
-        value: write.value,
-    })
-}
-
 pub(crate) fn decide_put(
     current: Option<&Live>,
-    write: &Write<'_>,
     blob: &Blob,
+    expiry: Expiry,
+    condition: Condition<'_>,
     now: UnixMillis,
 ) -> Decision<PutOutcome> {
     let version = current.map(|live| version_of(&live.blob, live.lsn));
-    if !write.condition.holds(version) {
+    if !condition.holds(version) {
         return Decision::Nothing(PutOutcome::Refused { current: version });
     }
-    let deadline = resolve::deadline(write.expiry, now, current.and_then(|live| live.deadline));
+    let deadline = resolve::deadline(expiry, now, current.and_then(|live| live.deadline));
     let outcome = if current.is_some() { PutOutcome::Replaced } else { PutOutcome::Created };
     Decision::Put(blob.clone(), deadline, outcome)
+}
+
+/// A counter is too short to be compressed, so what is compressed is none.
+fn counter_of(blob: &Blob) -> Option<i64> {
+    if blob.encoding().is_some() { None } else { resolve::parse_counter(blob.value()) }
 }
 
 pub(crate) fn decide_incr(
@@ -355,9 +342,7 @@ pub(crate) fn decide_incr(
     options: Incr,
     now: UnixMillis,
 ) -> Decision<IncrOutcome> {
-    let Some(before) =
-        current.map_or(Some(options.initial), |live| resolve::parse_counter(live.blob.value()))
-    else {
+    let Some(before) = current.map_or(Some(options.initial), |live| counter_of(&live.blob)) else {
         return Decision::Nothing(IncrOutcome::NotAnInteger);
     };
     let Some(after) = before.checked_add(by) else { return Decision::Nothing(IncrOutcome::Overflow) };

@@ -11,7 +11,7 @@
 //! [u8]    key
 //! u64     deadline     ms since 1970, if flag 1            put, touch (touch without: no deadline)
 //! u64     version      if flag 2; else the frame's index    put
-//! u8      codec        if flag 4, with                      put
+//! u8      codec        if flag 4: 1 zstd, 2 gzip, with      put
 //! varint  raw length     the length before compression
 //! u8      type length  1..=255, if flag 8, with             put
 //! [u8]    content type   visible ASCII
@@ -67,7 +67,7 @@ impl<'a> From<&'a str> for Key<'a> {
 /// How the stored bytes of a value were compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encoding {
-    /// The codec's number; 0 is never written.
+    /// 1 zstd, 2 gzip; 0 is never written. Others are kept as they are, for newer releases.
     pub codec: u8,
     /// Length in bytes after inflating.
     pub raw_len: u32,

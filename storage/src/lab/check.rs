@@ -9,7 +9,7 @@
 use crate::{
     engine::{Engine, Write},
     lsn::Lsn,
-    settings::{Eviction, Fsync, Level, Settings},
+    settings::{Codec, Eviction, Fsync, Level, Settings},
     sim::{
         choice::{Choice, Plan},
         crash::CrashPoint,
@@ -217,6 +217,7 @@ impl<'a> Checker<'a> {
             segment_bytes: [16 << 10, 32 << 10][(n / 4 % 2) as usize],
             stripes: Some([1, 2, 8][(n / 12 % 3) as usize]),
             eviction: [Eviction::Lru, Eviction::S3Fifo][(n / 8 % 2) as usize],
+            compress: [None, Some(Codec::Gzip), Some(Codec::Zstd)][(n / 16 % 3) as usize],
             ..base
         }
     }

@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     clock::UnixMillis,
+    compress,
     engine::{Cursor, Engine},
     error::Result,
     format::{
@@ -125,8 +126,13 @@ impl History {
         *self.ops.entry(lsn).or_default() += 1;
         match op {
             Op::Put(put) => {
+                let value = match put.encoding {
+                    None => put.value.to_vec(),
+                    Some(encoding) => compress::inflate(put.value, encoding)
+                        .map_err(|e| format!("lsn={lsn} holds a value that cannot be inflated: {e}"))?,
+                };
                 let known = Known {
-                    value: put.value.to_vec(),
+                    value,
                     version: lsn,
                     deadline: put.deadline,
                     content_type: put.content_type.to_vec(),
@@ -203,7 +209,7 @@ pub fn state_of(engine: &Engine) -> Result<State> {
             let page = engine.scan(at, Key { namespace, bytes: b"" }, 1000).wait()?;
             for entry in page.entries {
                 let known = Known {
-                    value: entry.value().to_vec(),
+                    value: entry.value()?.to_vec(),
                     version: entry.version(),
                     deadline: entry.deadline(),
                     content_type: entry.content_type().unwrap_or_default().as_bytes().to_vec(),

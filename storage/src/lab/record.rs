@@ -395,8 +395,9 @@ fn named(key: u8, name: &str) -> Key<'_> {
     Key { namespace: namespace(key), bytes: name.as_bytes() }
 }
 
+/// Repeats, so that some runs compress it.
 fn value(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i as u8).wrapping_mul(31).wrapping_add(len as u8)).collect()
+    (0..len).map(|i| (i as u8 % 16).wrapping_mul(31).wrapping_add(len as u8)).collect()
 }
 
 fn condition(when: When, versions: &[u64]) -> Condition<'_> {

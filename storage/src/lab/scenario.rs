@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use crate::{
     random::Random,
-    settings::{Eviction, Fsync, Settings},
+    settings::{Codec, Eviction, Fsync, Settings},
     sim::choice::Plan,
 };
 
@@ -67,6 +67,8 @@ impl Scenario {
             staging_bytes: [4 << 10, 16 << 10][below(2) as usize],
             checkpoint_bytes: 1 << 20,
             stripes: Some([1, 4][below(2) as usize]),
+            compress: [None, None, Some(Codec::Zstd), Some(Codec::Gzip)][below(4) as usize],
+            compress_threshold: 64,
             ..Settings::new(DIR)
         }
     }

@@ -14,7 +14,7 @@ use crate::{
         frame,
         manifest::{MANIFEST_BODY_MAX, Manifest},
         segment::{SEGMENT_HEADER_LEN, SegmentHeader},
-        snapshot::{Block, SNAPSHOT_EDGE_LEN, SnapshotHeader, decode_block, decode_entries},
+        snapshot::{Block, SNAPSHOT_EDGE_LEN, SnapshotEntry, SnapshotHeader, decode_block, decode_entries},
     },
     lsn::LogPosition,
     manifest::ManifestStore,
@@ -219,6 +219,7 @@ fn snapshot(bytes: &[u8], salt: Option<Salt>) -> Result<Inspection, Defect> {
     facts.push(number("group", u64::from(header.group)));
     facts.push(number("begin", header.begin));
     let (mut entries, mut blocks, mut offset) = (0, 0, SNAPSHOT_EDGE_LEN);
+    let (mut compressed, mut value_bytes, mut raw_value_bytes) = (0, 0, 0);
     let outcome = loop {
         match decode_block(&bytes[offset..], salt) {
             Err(defect) => break Err(defect),
@@ -229,7 +230,13 @@ fn snapshot(bytes: &[u8], salt: Option<Salt>) -> Result<Inspection, Defect> {
                 break if same { Ok(()) } else { Err(Defect::Malformed) };
             }
             Ok(Block::Entries(raw, count, len)) => {
-                if let Err(defect) = decode_entries(&raw, count, |_| {}) {
+                let add = |entry: SnapshotEntry<'_>| {
+                    let put = entry.put;
+                    compressed += u64::from(put.encoding.is_some());
+                    value_bytes += put.value.len() as u64;
+                    raw_value_bytes += put.encoding.map_or(put.value.len() as u64, |e| u64::from(e.raw_len));
+                };
+                if let Err(defect) = decode_entries(&raw, count, add) {
                     break Err(defect);
                 }
                 (entries, blocks, offset) = (entries + u64::from(count), blocks + 1, offset + len);
@@ -238,6 +245,9 @@ fn snapshot(bytes: &[u8], salt: Option<Salt>) -> Result<Inspection, Defect> {
     };
     facts.push(number("entries", entries));
     facts.push(number("blocks", blocks));
+    facts.push(number("value_bytes", value_bytes));
+    facts.push(number("raw_value_bytes", raw_value_bytes));
+    facts.push(number("compressed_values", compressed));
     match outcome {
         Ok(()) => Ok(Inspection { what: WHAT, facts, soundness: Soundness::Whole }),
         Err(defect) if is_newer(defect) => Err(defect),

@@ -31,8 +31,12 @@ pub struct Statistics {
     kinds: BTreeMap<u8, (Kind, Count)>,
     /// Changes to keys: the ops of a transaction and the entries of a removal are counted singly.
     pub changes: u64,
-    /// Bytes of values.
+    /// Bytes of values as they are stored.
     pub value_bytes: u64,
+    /// Bytes of values as they were put.
+    pub raw_value_bytes: u64,
+    /// Values that are compressed.
+    pub compressed: u64,
     /// The first and the last LSN.
     pub lsns: Option<(u64, u64)>,
     /// The earliest and the latest time of a frame.
@@ -66,6 +70,8 @@ impl Statistics {
     fn op(&mut self, op: &Op<'_>) {
         if let Op::Put(put) = op {
             self.value_bytes += put.value.len() as u64;
+            self.raw_value_bytes += put.encoding.map_or(put.value.len() as u64, |e| u64::from(e.raw_len));
+            self.compressed += u64::from(put.encoding.is_some());
         }
         self.key(op.key());
     }

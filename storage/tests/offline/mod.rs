@@ -177,7 +177,7 @@ fn state_of(engine: &Engine) -> State {
     while let Some(at) = cursor {
         let page = engine.scan(at, Key { namespace: 0, bytes: b"" }, 1000).wait().unwrap();
         for e in &page.entries {
-            found.insert(String::from_utf8(e.key().bytes.to_vec()).unwrap(), e.value().to_vec());
+            found.insert(String::from_utf8(e.key().bytes.to_vec()).unwrap(), e.value().unwrap().to_vec());
         }
         cursor = page.next;
     }

@@ -119,7 +119,7 @@ fn session(lab: &Lab, book: &mut Book) {
             && let Ok(entry) = engine.get(key.as_str()).wait()
         {
             // What was observed stays.
-            let seen = entry.map(|e| e.value().to_vec());
+            let seen = entry.map(|e| e.value().unwrap().to_vec());
             assert!(book.possible(&key).contains(&seen));
             *book.possible(&key) = vec![seen];
         }

@@ -72,7 +72,7 @@ fn delete(engine: &Engine, key: &str) -> Commit<DeleteOutcome> {
 }
 
 fn value(engine: &Engine, key: &str) -> Option<Vec<u8>> {
-    engine.peek(key).wait().unwrap().map(|e| e.value().to_vec())
+    engine.peek(key).wait().unwrap().map(|e| e.value().unwrap().to_vec())
 }
 
 fn state(engine: &Engine) -> State {
@@ -82,7 +82,7 @@ fn state(engine: &Engine) -> State {
         let page = engine.scan(at, Key::from(""), 1000).wait().unwrap();
         for e in page.entries {
             let key = String::from_utf8(e.key().bytes.to_vec()).unwrap();
-            state.insert(key, (e.value().to_vec(), e.version(), e.deadline().map(|d| d.0)));
+            state.insert(key, (e.value().unwrap().to_vec(), e.version(), e.deadline().map(|d| d.0)));
         }
         cursor = page.next;
     }

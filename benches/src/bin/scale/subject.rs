@@ -86,7 +86,7 @@ impl Subject for Engine {
 
     fn get(&self, key: &Key) -> bool {
         let entry = Engine::get(self, key).wait().expect("the engine runs");
-        entry.is_some_and(|entry| entry.value() == VALUE)
+        entry.is_some_and(|entry| *entry.stored() == VALUE)
     }
 
     fn clear(&self) {
