@@ -141,6 +141,13 @@ pub(super) struct ServeFlags {
     /// A snapshot is taken after this much log, never less than a log file [default: 256MiB]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
     checkpoint_size: Option<u64>,
+    /// A snapshot is taken after this much log at the latest, however large the data is: bounds
+    /// the time of a restart [default: 2GiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    max_replay: Option<u64>,
+    /// What a snapshot may write in a second [default: 256MiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    checkpoint_rate: Option<u64>,
     #[command(flatten)]
     limits: LimitFlags,
 }
@@ -187,6 +194,9 @@ impl ServeFlags {
         // A snapshot is due after so many bytes of log, at least one segment.
         let usual = engine.checkpoint_bytes.max(engine.segment_bytes);
         engine.checkpoint_bytes = self.checkpoint_size.unwrap_or(usual);
+        let usual = engine.max_replay_bytes.max(engine.checkpoint_bytes);
+        engine.max_replay_bytes = self.max_replay.unwrap_or(usual);
+        replace(&mut engine.checkpoint_bytes_per_sec, self.checkpoint_rate);
         replace(&mut engine.eviction, self.limits.eviction.map(Eviction::from));
         settings.validate().map_err(by_flag)?;
         Ok(settings)
@@ -227,6 +237,8 @@ pub(super) fn by_flag(error: Error) -> Error {
         ("max_items ", "--max-items "),
         ("segment_bytes ", "--segment-size in bytes "),
         ("checkpoint_bytes ", "--checkpoint-size, never less than --segment-size, in bytes "),
+        ("max_replay_bytes ", "--max-replay, never less than --checkpoint-size, in bytes "),
+        ("checkpoint_bytes_per_sec ", "--checkpoint-rate in bytes "),
     ];
     let told = flags.iter().find_map(|(field, flag)| {
         let rest = error.detail().strip_prefix(field)?;
@@ -311,6 +323,10 @@ mod tests {
             "1MiB",
             "--checkpoint-size",
             "8MiB",
+            "--max-replay",
+            "32MiB",
+            "--checkpoint-rate",
+            "16MiB",
             "--max-memory",
             "64MiB",
             "-capacity",
@@ -328,6 +344,9 @@ mod tests {
         assert_eq!(engine.fsync_interval, Duration::from_millis(50));
         assert_eq!((engine.max_bytes, engine.max_items), (Some(64 << 20), Some(100)));
         assert_eq!((engine.segment_bytes, engine.checkpoint_bytes), (1 << 20, 8 << 20));
+        assert_eq!((engine.max_replay_bytes, engine.checkpoint_bytes_per_sec), (32 << 20, 16 << 20));
+        let raised = settings(&["--checkpoint-size", "8GiB"]).unwrap().engine;
+        assert_eq!(raised.max_replay_bytes, 8 << 30);
         let raised = settings(&["--segment-size", "512MiB"]).unwrap().engine;
         assert_eq!((raised.segment_bytes, raised.checkpoint_bytes), (512 << 20, 512 << 20));
         assert_eq!(given.halt_grace, Some(Duration::from_secs(60)));
@@ -341,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_wrong_value_is_refused_and_says_what_is_right() {
-        let table: [(&[&str], &str); 19] = [
+        let table: [(&[&str], &str); 23] = [
             (&["--port", "70000"], "65535"),
             (&["--port", "x"], "65535"),
             (&["--fsync", "sometimes"], "always, interval, never"),
@@ -353,6 +372,10 @@ mod tests {
             (&["--segment-size", "2GiB"], "at most 1GiB"),
             (&["--checkpoint-size", "1MiB"], "at least 67108864"),
             (&["--checkpoint-size", "1MiB"], "--checkpoint-size"),
+            (&["--max-replay", "64MiB"], "at least 268435456"),
+            (&["--max-replay", "64MiB"], "--max-replay"),
+            (&["--checkpoint-rate", "1KiB"], "at least 1048576"),
+            (&["--checkpoint-rate", "1KiB"], "--checkpoint-rate"),
             (&["--max-memory", "1KiB"], "at least 65536"),
             (&["--max-memory", "1KiB"], "--max-memory"),
             (&["--max-memory", "0%"], "from 1% to 95%"),

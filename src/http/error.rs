@@ -100,6 +100,7 @@ fn status(code: Code) -> StatusCode {
         Code::KeyNotFound | Code::ExportNotFound | Code::RouteNotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+        Code::SnapshotRunning => StatusCode::CONFLICT,
         Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         Code::KeyTooLarge | Code::ValueTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
