@@ -6,7 +6,9 @@ pub mod report;
 
 use std::{path::Path, sync::Arc};
 
-use emberkeep_storage::{Background, Components, Engine, Settings, vfs::Vfs};
+use emberkeep_storage::{Background, Components, Engine, ErrorKind, Settings, Write, vfs::Vfs};
+
+use self::peer::Client;
 
 /// Length of the keys: `key:` and twelve digits.
 pub const KEY_LEN: usize = 16;
@@ -26,7 +28,13 @@ pub fn key(number: u64) -> [u8; KEY_LEN] {
 /// The defaults, but no limit of memory, no snapshot while something else is measured, and values
 /// as long as they are said to be.
 pub fn settings(dir: &Path) -> Settings {
-    Settings { max_bytes: None, checkpoint_bytes: 1 << 40, compress: None, ..Settings::new(dir.join("data")) }
+    Settings {
+        max_bytes: None,
+        checkpoint_bytes: 1 << 40,
+        compress: None,
+        max_replay_bytes: 1 << 40,
+        ..Settings::new(dir.join("data"))
+    }
 }
 
 /// Opens an engine on this file system.
@@ -37,6 +45,55 @@ pub fn open(settings: Settings, vfs: Arc<dyn Vfs>, background: Background) -> En
     let components =
         Components { vfs, background, ..Components::os().expect("the system gives random bytes") };
     Engine::open(settings, components).expect("the engine opens")
+}
+
+/// The value of a number: bytes that do not compress, the same in every run.
+pub fn draw(number: u64, value: &mut [u8]) {
+    let mut state = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for chunk in value.chunks_mut(8) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let bytes = state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes();
+        chunk.copy_from_slice(&bytes[..chunk.len()]);
+    }
+}
+
+/// Puts the keys of `0..entries` with their values; all of it is on the disk afterwards.
+///
+/// # Panics
+/// If the disk fails.
+pub fn fill_engine(engine: &Engine, entries: u64, value_len: usize) {
+    let mut value = vec![0; value_len];
+    for number in 0..entries {
+        draw(number, &mut value);
+        loop {
+            match engine.put(&key(number)[..], Write::new(&value)) {
+                // Waited for all together.
+                Ok(commit) => break drop(commit),
+                Err(e) if e.kind() == ErrorKind::Overloaded => {
+                    engine.ready(value_len).wait().expect("the disk works");
+                }
+                Err(e) => panic!("{e}"),
+            }
+        }
+    }
+    engine.sync().wait().expect("the disk works");
+}
+
+/// The same entries, over a connection to redis.
+///
+/// # Panics
+/// If a value is refused.
+pub fn fill_redis(client: &mut Client, entries: u64, value_len: usize) {
+    const PAIRS: u64 = 4096;
+    let mut values = vec![vec![0; value_len]; PAIRS as usize];
+    for first in (0..entries).step_by(PAIRS as usize) {
+        let numbers = first..entries.min(first + PAIRS);
+        let keys: Vec<_> = numbers.clone().map(key).collect();
+        numbers.zip(&mut values).for_each(|(number, value)| draw(number, value));
+        client.set_all(keys.iter().map(|key| &key[..]).zip(values.iter().map(|value| &value[..])));
+    }
 }
 
 /// Draws numbers from `0..n` as requests to a cache come: number `i` about `1 / (i + 1)^s` as

@@ -151,6 +151,13 @@ pub(super) struct ServeFlags {
     /// A snapshot is taken after this much log, never less than a log file [default: 256MiB]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
     checkpoint_size: Option<u64>,
+    /// A snapshot is taken after this much log at the latest, however large the data is: bounds
+    /// the time of a restart [default: 2GiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    max_replay: Option<u64>,
+    /// What a snapshot may write in a second [default: 256MiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    checkpoint_rate: Option<u64>,
     #[command(flatten)]
     limits: LimitFlags,
     #[command(flatten)]
@@ -213,6 +220,9 @@ impl ServeFlags {
         // A snapshot is due after so many bytes of log, at least one segment.
         let usual = engine.checkpoint_bytes.max(engine.segment_bytes);
         engine.checkpoint_bytes = self.checkpoint_size.unwrap_or(usual);
+        let usual = engine.max_replay_bytes.max(engine.checkpoint_bytes);
+        engine.max_replay_bytes = self.max_replay.unwrap_or(usual);
+        replace(&mut engine.checkpoint_bytes_per_sec, self.checkpoint_rate);
         replace(&mut engine.eviction, self.limits.eviction.map(Eviction::from));
         self.compression.apply(engine);
         settings.validate().map_err(by_flag)?;
@@ -275,6 +285,8 @@ pub(super) fn by_flag(error: Error) -> Error {
         ("compress_threshold ", "--compress-threshold in bytes "),
         ("segment_bytes ", "--segment-size in bytes "),
         ("checkpoint_bytes ", "--checkpoint-size, never less than --segment-size, in bytes "),
+        ("max_replay_bytes ", "--max-replay, never less than --checkpoint-size, in bytes "),
+        ("checkpoint_bytes_per_sec ", "--checkpoint-rate in bytes "),
     ];
     let told = flags.iter().find_map(|(field, flag)| {
         let rest = error.detail().strip_prefix(field)?;
@@ -359,6 +371,10 @@ mod tests {
             "1MiB",
             "--checkpoint-size",
             "8MiB",
+            "--max-replay",
+            "32MiB",
+            "--checkpoint-rate",
+            "16MiB",
             "--max-memory",
             "64MiB",
             "-capacity",
@@ -385,6 +401,9 @@ mod tests {
         let compression = (engine.compress, engine.compress_level, engine.compress_threshold);
         assert_eq!(compression, (Some(Codec::Gzip), Some(9), 4096));
         assert_eq!(settings(&["--compress", "none"]).unwrap().engine.compress, None);
+        assert_eq!((engine.max_replay_bytes, engine.checkpoint_bytes_per_sec), (32 << 20, 16 << 20));
+        let raised = settings(&["--checkpoint-size", "8GiB"]).unwrap().engine;
+        assert_eq!(raised.max_replay_bytes, 8 << 30);
         let raised = settings(&["--segment-size", "512MiB"]).unwrap().engine;
         assert_eq!((raised.segment_bytes, raised.checkpoint_bytes), (512 << 20, 512 << 20));
         assert_eq!(given.halt_grace, Some(Duration::from_secs(60)));
@@ -398,7 +417,7 @@ mod tests {
 
     #[test]
     fn a_wrong_value_is_refused_and_says_what_is_right() {
-        let table: [(&[&str], &str); 24] = [
+        let table: [(&[&str], &str); 28] = [
             (&["--port", "70000"], "65535"),
             (&["--port", "x"], "65535"),
             (&["--fsync", "sometimes"], "always, interval, never"),
@@ -410,6 +429,10 @@ mod tests {
             (&["--segment-size", "2GiB"], "at most 1GiB"),
             (&["--checkpoint-size", "1MiB"], "at least 67108864"),
             (&["--checkpoint-size", "1MiB"], "--checkpoint-size"),
+            (&["--max-replay", "64MiB"], "at least 268435456"),
+            (&["--max-replay", "64MiB"], "--max-replay"),
+            (&["--checkpoint-rate", "1KiB"], "at least 1048576"),
+            (&["--checkpoint-rate", "1KiB"], "--checkpoint-rate"),
             (&["--max-memory", "1KiB"], "at least 65536"),
             (&["--max-memory", "1KiB"], "--max-memory"),
             (&["--max-memory", "0%"], "from 1% to 95%"),

@@ -49,7 +49,8 @@ pub struct HttpSettings {
     pub body_deadline: Duration,
     /// Until the reply begins; then 504 for a write, 503 for a read. Default 60 s.
     pub request_deadline: Duration,
-    /// The same for `/save` and `/load`, which go on when nobody waits. Default 10 min.
+    /// The same for `/save`, `/load` and `/v1/snapshots`, which go on when nobody waits.
+    /// Default 10 min.
     pub export_deadline: Duration,
     /// How long a client may take no byte of a reply; then the connection is closed. Default 30 s.
     pub stall_deadline: Duration,

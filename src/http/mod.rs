@@ -10,6 +10,7 @@
 //! | `stats` | `/v1/stats`: the same in groups, and where the memory is |
 //! | `config` | `/v1/config` |
 //! | `representation` | which form of a value a client gets: Accept-Encoding, ETags |
+//! | `durability`, `snapshots` | `/v1/durability`, `/v1/snapshots` |
 //! | `key`, `query`, `conditional`, `headers`, `body` | pure translation of one part of a request |
 //! | `error` | the only place that knows which status a [`Code`](crate::node::error::Code) is |
 
@@ -18,6 +19,7 @@ mod compat;
 mod conditional;
 mod config;
 mod connection;
+mod durability;
 mod error;
 mod headers;
 pub mod key;
@@ -25,6 +27,7 @@ mod query;
 mod representation;
 mod server;
 mod service;
+mod snapshots;
 mod stats;
 mod status;
 mod values;
@@ -69,6 +72,8 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/keys64/", values())
         .route("/v1/keys64/{*key}", values())
         .route("/v1/config", get(config::get).patch(config::patch))
+        .route("/v1/durability", get(durability::durability))
+        .route("/v1/snapshots", post(snapshots::create))
         .route("/", get(status::root))
         .route("/set", get(compat::set_by_query).post(compat::set_by_body))
         .route("/get", get(compat::get))

@@ -68,7 +68,7 @@ impl Service {
         let writes = changes_state(request.method(), path);
         let settings = &self.app.settings;
         let deadline = match path {
-            "/save" | "/load" => settings.export_deadline,
+            "/save" | "/load" | "/v1/snapshots" => settings.export_deadline,
             _ => settings.request_deadline,
         };
         match timeout(deadline, self.router.call(request)).await {

@@ -49,6 +49,8 @@ pub enum Code {
     WalWriteFailed,
     /// The write may or may not have happened.
     OutcomeUnknown,
+    /// A snapshot is being taken already.
+    SnapshotRunning,
     /// No room at the moment.
     Overloaded,
     /// The server is stopping.
@@ -97,6 +99,7 @@ impl Code {
             Code::StorageFull => ("storage-full", "Storage is full"),
             Code::WalWriteFailed => ("wal-write-failed", "The log has stopped"),
             Code::OutcomeUnknown => ("outcome-unknown", "Outcome unknown"),
+            Code::SnapshotRunning => ("snapshot-running", "A snapshot is being taken"),
             Code::Overloaded => ("overloaded", "Overloaded"),
             Code::ShuttingDown => ("shutting-down", "Shutting down"),
             Code::CorruptRecord => ("corrupt-record", "Stored data is damaged"),

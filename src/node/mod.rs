@@ -25,12 +25,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use emberkeep_storage::{
+    CheckpointReport, Commit, Committed, Components, DeleteOutcome, Engine, ErrorKind,
+    Expiry as EngineExpiry, Prepared, Progress, PutOutcome, RecoveryReport, Restart, Stats, Write,
+    clock::Clock, vfs::Vfs,
+};
 pub use emberkeep_storage::{
     Codec, CodecStats, CompressionStats, Entry, Eviction, Fsync, Level, Settings, UnixMillis, Value,
-};
-use emberkeep_storage::{
-    Commit, Committed, Components, DeleteOutcome, Engine, ErrorKind, Expiry as EngineExpiry, Prepared,
-    Progress, PutOutcome, RecoveryReport, Stats, Write, clock::Clock, vfs::Vfs,
 };
 
 use self::{
@@ -160,6 +161,11 @@ impl Node {
         self.engine.stats()
     }
 
+    /// What a restart would cost now.
+    pub fn restart(&self) -> Restart {
+        self.engine.restart()
+    }
+
     /// Reads an entry; counts as an access.
     ///
     /// # Errors
@@ -262,6 +268,22 @@ impl Node {
         self.blocking(move || export::load(&engine, &*vfs, &name)).await
     }
 
+    /// Takes a snapshot now, and prunes the log behind it. Goes on when nobody waits any more.
+    ///
+    /// # Errors
+    /// `SnapshotRunning`; `StorageFull`, `Io`, `CorruptRecord` (read-back failed): the snapshot is
+    /// thrown away, the old one and the log stay. `WalWriteFailed`, `ShuttingDown`.
+    pub async fn snapshot(&self) -> Result<CheckpointReport> {
+        let engine = self.engine.clone();
+        run_blocking(move || {
+            engine.checkpoint().map_err(|e| match e.kind() {
+                ErrorKind::Overloaded => Error::new(Code::SnapshotRunning, e.to_string()),
+                _ => Error::from_engine(e),
+            })
+        })
+        .await
+    }
+
     /// Whether it does its work.
     pub fn health(&self) -> Health {
         let stats = self.stats();
@@ -277,7 +299,13 @@ impl Node {
             true => ("serving", Condition::Fail, "shutting down".to_owned()),
             false => ("serving", Condition::Ok, "yes".to_owned()),
         };
-        let checks = vec![log, disk, serving];
+        let restart = self.restart();
+        let behind = format!("log_bytes_behind={} due_at={}", restart.log_bytes, restart.due_at_log_bytes);
+        let snapshot = match restart.snapshot_overdue() {
+            true => ("snapshot", Condition::Warn, format!("overdue: none could be taken, {behind}")),
+            false => ("snapshot", Condition::Ok, format!("recent enough, {behind}")),
+        };
+        let checks = vec![log, disk, snapshot, serving];
         let condition = checks.iter().map(|check| check.1).max_by_key(|c| *c as u8).unwrap_or(Condition::Ok);
         Health { condition, checks }
     }

@@ -4,7 +4,7 @@
 
 use std::{fmt::Write, net::SocketAddr, time::Duration};
 
-use emberkeep_storage::{Progress, RecoveryReport, Settings};
+use emberkeep_storage::{Progress, RecoveryReport, Restart, Settings};
 
 use crate::{
     config::{
@@ -27,6 +27,7 @@ pub fn block(node: &Node, address: SocketAddr, memory_percent: Option<u8>) -> St
     line(&mut out, "eviction", policy_name(settings.eviction));
     line(&mut out, "compression", &compression(settings));
     line(&mut out, "recovery", &recovery(node.recovery()));
+    line(&mut out, "restart", &restart(&node.restart()));
     let out_of_reach = memory::warning(settings.max_bytes, allowed);
     for warning in node.recovery().warnings.iter().chain(&out_of_reach) {
         line(&mut out, "warning", warning);
@@ -130,6 +131,12 @@ fn recovery(report: &RecoveryReport) -> String {
             .expect("strings do not fail");
     }
     out
+}
+
+/// What the next start would cost if this process ended now.
+fn restart(restart: &Restart) -> String {
+    let rate = if restart.measured { "at the rate of this start" } else { "at 100 MiB a second" };
+    format!("now it would read {} and take about {}, {rate}", show_bytes(restart.bytes()), took(restart.took))
 }
 
 fn took(span: Duration) -> String {

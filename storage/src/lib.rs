@@ -48,7 +48,8 @@ pub use crate::{
     engine::{
         Action, ActionOutcome, Background, BatchOp, BatchOutcome, CheckpointReport, Commit, Committed,
         Components, Condition, Cursor, DeleteOutcome, Engine, Entry, Expiry, Gate, Incr, IncrOutcome,
-        Prepared, Progress, PutOutcome, Ready, RecoveryReport, ScanPage, Stats, TouchOutcome, Value, Write,
+        Prepared, Progress, PutOutcome, Ready, RecoveryReport, Restart, ScanPage, Stats, TouchOutcome, Value,
+        Write,
     },
     error::{Error, ErrorKind, Result},
     evict::PolicyFactory,

@@ -158,9 +158,14 @@ pub struct Settings {
     /// Default 16 MiB; at least 4 KiB.
     pub staging_bytes: u64,
     /// A snapshot is taken after this many bytes of log, or after as many as the last snapshot
-    /// had if that is more. Bounds the time of a restart. Default 256 MiB; at least one segment.
+    /// had if that is more: so snapshots of data that has stopped growing write no more than the
+    /// log does. Default 256 MiB; at least one segment.
     pub checkpoint_bytes: u64,
-    /// Bytes per second that a snapshot may write. Default 256 MiB; at least 1 MiB.
+    /// A snapshot is taken after this many bytes of log at the latest, however large the last one
+    /// was. Bounds the log that a restart replays; below the size of the data it costs writing.
+    /// Default 2 GiB; at least `checkpoint_bytes`.
+    pub max_replay_bytes: u64,
+    /// Bytes per second that a snapshot may write, and then read back. Default 256 MiB; at least 1 MiB.
     pub checkpoint_bytes_per_sec: u64,
     /// Lock partitions of the index, a power of two. `None` (the default): 256 or eight per core,
     /// fewer where each would have less than 256 of `max_items` or 1 MiB of `max_bytes`.
@@ -190,6 +195,7 @@ impl Settings {
             segment_bytes: 64 << 20,
             staging_bytes: 16 << 20,
             checkpoint_bytes: 256 << 20,
+            max_replay_bytes: 2 << 30,
             checkpoint_bytes_per_sec: 256 << 20,
             stripes: None,
             compress: Some(Codec::Zstd),
@@ -212,6 +218,7 @@ impl Settings {
         within("segment_bytes", self.segment_bytes, segment_min, SEGMENT_LEN_MAX)?;
         within("staging_bytes", self.staging_bytes, 4 << 10, STAGING_LEN_MAX)?;
         within("checkpoint_bytes", self.checkpoint_bytes, self.segment_bytes, u64::MAX)?;
+        within("max_replay_bytes", self.max_replay_bytes, self.checkpoint_bytes, u64::MAX)?;
         within("checkpoint_bytes_per_sec", self.checkpoint_bytes_per_sec, 1 << 20, u64::MAX)?;
         // Counters stay below it.
         within("compress_threshold", self.compress_threshold as u64, 64, VALUE_LEN_MAX as u64)?;

@@ -329,6 +329,18 @@ fn the_entries_of_a_snapshot_block_have_these_bytes() {
     pinned("snapshot.block.raw", &raw_entries(&snapshot_entries()));
 }
 
+/// What does not get shorter stands in the file as it is, so all its bytes are pinned.
+#[test]
+fn a_snapshot_block_that_is_not_compressed_has_these_bytes() {
+    let noise: Vec<u8> =
+        (0..500u32).map(|i| (i.wrapping_mul(i).wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let entry = SnapshotEntry { lsn: 1043, hint: 1, rank: 7, put: Put { value: &noise, ..plain_put() } };
+    let golden = pinned("snapshot.block.as-is", &encode_block(&raw_entries(&[entry]), 1, SALT));
+    let Ok(Block::Entries(raw, 1, len)) = decode_block(&golden, SALT) else { panic!("no block") };
+    assert_eq!((&*raw, len), (&raw_entries(&[entry])[..], golden.len()));
+    assert_eq!(golden[BLOCK_HEADER_LEN..], *raw);
+}
+
 #[test]
 fn a_snapshot_file_has_these_edges_and_reads_back_whatever_zstd_does_today() {
     if blessing() {

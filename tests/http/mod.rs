@@ -5,6 +5,7 @@
 mod compat;
 mod conditions;
 mod config;
+mod durability;
 mod encodings;
 mod exports;
 mod faults;

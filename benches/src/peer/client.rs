@@ -37,6 +37,17 @@ impl Client {
         Some(Client { kind, input, output, buffer: Vec::new() })
     }
 
+    /// The same connection once more, so that one side sends while the other waits for replies.
+    /// Only one of the two may read.
+    ///
+    /// # Panics
+    /// If the system has no more descriptors.
+    pub fn twin(&self) -> Client {
+        let output = self.output.try_clone().expect("a descriptor");
+        let input = BufReader::with_capacity(64 << 10, output.try_clone().expect("a descriptor"));
+        Client { kind: self.kind, input, output, buffer: Vec::new() }
+    }
+
     /// Stores values, all acknowledged when it returns.
     ///
     /// # Panics

@@ -3,16 +3,19 @@
 //! The stripes are walked one after the other in chunks, each in a lock hold of some tens of
 //! microseconds; blocks are written without any lock. No fork, no copy on write: what changes
 //! meanwhile is in the log, and an entry carries the LSN by which replay knows whether it is
-//! newer.
+//! newer. Memory: one block, one chunk of references, six bytes for each entry of one stripe.
+//! Writing and reading back are paced, block by block (`engine::pace`).
 //!
 //! After a crash at any line: until the MANIFEST names the new snapshot, the old one and the
 //! whole log behind it are there; afterwards the new one was verified by reading it back from the
 //! disk, and the log holds at least everything that is in it.
+//!
+//! Not here: when a snapshot is due (`engine::restart`).
 
 use std::{path::Path, time::Duration};
 
 use crate::{
-    engine::Core,
+    engine::{Core, pace::Pace},
     error::{Error, ErrorKind, Result},
     format::{
         file_name::{self, SNAP_DIR, WAL_DIR},
@@ -25,10 +28,10 @@ use crate::{
     settings::Level,
     snapshot::{
         self,
-        reader::{Expected, read_group},
+        reader::{Expected, verify_group},
         writer::GroupWriter,
     },
-    sync::{AtomicU64, Mutex, Ordering, thread},
+    sync::{AtomicU64, Mutex, Ordering},
     vfs::{OpenMode, Vfs, read_exact_at},
 };
 
@@ -59,9 +62,9 @@ pub struct CheckpointReport {
 pub(crate) struct Checkpointer {
     running: Mutex<()>,
     last: AtomicU64,
-    log_bytes_then: AtomicU64,
-    replayed_bytes: u64,
-    snapshot_bytes: AtomicU64,
+    pub(super) log_bytes_then: AtomicU64,
+    pub(super) replayed_bytes: u64,
+    pub(super) snapshot_bytes: AtomicU64,
 }
 
 impl Checkpointer {
@@ -73,7 +76,7 @@ impl Checkpointer {
             last: AtomicU64::new(snapshot.map_or(0, |s| s.begin)),
             log_bytes_then: AtomicU64::new(0),
             replayed_bytes,
-            snapshot_bytes: AtomicU64::new(snapshot.map_or(0, |s| s.groups.iter().map(|g| g.len).sum())),
+            snapshot_bytes: AtomicU64::new(snapshot.map_or(0, SnapshotMeta::bytes)),
         }
     }
 
@@ -83,27 +86,6 @@ impl Checkpointer {
 }
 
 impl Core {
-    /// A snapshot is due: so much log has gathered that replaying it would take long.
-    pub(crate) fn checkpoint_due(&self) -> bool {
-        let c = &self.checkpointer;
-        let then = c.log_bytes_then.load(Ordering::Relaxed);
-        let before = if then == 0 { c.replayed_bytes } else { 0 };
-        let behind = before + self.wal.log_bytes() - then;
-        behind >= self.settings.checkpoint_bytes.max(c.snapshot_bytes.load(Ordering::Relaxed))
-    }
-
-    /// So little space is left that a snapshot and two segments hardly fit, and there is a log to
-    /// prune: better now than when it is too late.
-    pub(crate) fn disk_low(&self) -> bool {
-        let snapshot =
-            self.checkpointer.snapshot_bytes.load(Ordering::Relaxed).max(self.index.budget().used().bytes);
-        let wanted = snapshot + snapshot / 10 + 2 * self.settings.segment_bytes;
-        let to_prune = self.wal.log_bytes() - self.checkpointer.log_bytes_then.load(Ordering::Relaxed);
-        // A file system that does not tell is not full: a write that finds no room says so itself.
-        let free = self.vfs.free_space(&self.settings.data_dir).unwrap_or(u64::MAX);
-        free < wanted && to_prune > self.settings.segment_bytes
-    }
-
     pub(crate) fn checkpoint(&self) -> Result<CheckpointReport> {
         self.check_open()?;
         let Ok(_running) = self.checkpointer.running.try_lock() else {
@@ -129,7 +111,7 @@ impl Core {
             }
             return Err(e);
         }
-        let bytes = meta.groups.iter().map(|g| g.len).sum();
+        let bytes = meta.bytes();
         self.checkpointer.last.store(begin.0, Ordering::Relaxed);
         self.checkpointer.snapshot_bytes.store(bytes, Ordering::Relaxed);
         self.checkpointer.log_bytes_then.store(log_bytes_then, Ordering::Relaxed);
@@ -138,7 +120,7 @@ impl Core {
         Ok(CheckpointReport {
             begin,
             end: Lsn(meta.end),
-            entries: meta.groups.iter().map(|g| g.entries).sum(),
+            entries: meta.entries(),
             bytes,
             pruned_segments,
             took: self.timeline.monotonic().saturating_sub(begun),
@@ -147,12 +129,12 @@ impl Core {
 
     fn nothing_new(&self, begin: Lsn) -> Result<CheckpointReport> {
         let store = self.manifest.lock().expect("no panic with the manifest");
-        let groups = store.current().snapshot.as_ref().map(|s| s.groups.clone()).unwrap_or_default();
+        let meta = store.current().snapshot.as_ref();
         Ok(CheckpointReport {
             begin,
             end: begin,
-            entries: groups.iter().map(|g| g.entries).sum(),
-            bytes: groups.iter().map(|g| g.len).sum(),
+            entries: meta.map_or(0, SnapshotMeta::entries),
+            bytes: meta.map_or(0, SnapshotMeta::bytes),
             pruned_segments: 0,
             took: Duration::ZERO,
         })
@@ -182,6 +164,7 @@ impl Core {
             for stripe in (group * stripes / groups)..((group + 1) * stripes / groups) {
                 self.write_stripe(stripe, &mut writer, &mut pace)?;
             }
+            pace.spent(writer.end_entries()?)?;
             writers.push(writer);
         }
         // What is in the snapshot now may be newer than what the disk has of the log. A snapshot
@@ -190,7 +173,7 @@ impl Core {
         self.wait_durable(end)?;
         let groups = writers.into_iter().map(|w| w.finish(end.0, end_crc)).collect::<Result<Vec<_>>>()?;
         let meta = SnapshotMeta { begin, begin_crc, end: end.0, end_crc, groups };
-        self.verify(&dir, &meta)?;
+        self.verify(&dir, &meta, &mut pace)?;
         snapshot::publish(&*self.vfs, data_dir, begin)?;
         Ok(meta)
     }
@@ -205,7 +188,9 @@ impl Core {
                 let rank = ranks.get(entry.slot as usize).copied().unwrap_or(u16::MAX);
                 let put = entry.blob.as_put(entry.deadline);
                 let wrote = writer.push(&SnapshotEntry { lsn: entry.lsn.0, hint: entry.hint, rank, put })?;
-                pace.wrote(wrote)?;
+                if wrote > 0 {
+                    pace.spent(wrote)?;
+                }
             }
             match next {
                 Some(next) => from = next,
@@ -243,13 +228,13 @@ impl Core {
     }
 
     /// Reads the snapshot back, past the page cache: the log that it replaces is about to go.
-    fn verify(&self, dir: &Path, meta: &SnapshotMeta) -> Result<()> {
+    fn verify(&self, dir: &Path, meta: &SnapshotMeta, pace: &mut Pace<'_>) -> Result<()> {
         for group in 0..meta.groups.len() {
             let path = dir.join(file_name::snapshot_group(group));
             let config = &self.wal.config;
             let expected =
                 Expected { snapshot: meta, group, dataset_id: config.dataset_id, salt: config.salt };
-            read_group(&*self.vfs, &path, expected, &mut |_| {})?;
+            verify_group(&*self.vfs, &path, expected, &mut |bytes| pace.spent(bytes))?;
         }
         Ok(())
     }
@@ -373,35 +358,4 @@ pub(crate) fn prune(vfs: &dyn Vfs, data_dir: &Path, manifest: &Manifest) -> std:
         }
     }
     Ok(pruned)
-}
-
-/// Bounds the bytes per second that a snapshot writes, and notices that it is not wanted any more.
-struct Pace<'a> {
-    core: &'a Core,
-    begun: Duration,
-    bytes: u64,
-}
-
-impl<'a> Pace<'a> {
-    fn new(core: &'a Core) -> Self {
-        Pace { core, begun: core.timeline.monotonic(), bytes: 0 }
-    }
-
-    fn wrote(&mut self, bytes: u64) -> Result<()> {
-        if bytes == 0 {
-            return Ok(());
-        }
-        self.core.check_open()?;
-        self.bytes += bytes;
-        if self.core.background == super::Background::Manual {
-            return Ok(());
-        }
-        let due =
-            Duration::from_secs_f64(self.bytes as f64 / self.core.settings.checkpoint_bytes_per_sec as f64);
-        let ahead = (self.begun + due).saturating_sub(self.core.timeline.monotonic());
-        if !ahead.is_zero() {
-            thread::sleep(ahead);
-        }
-        Ok(())
-    }
 }

@@ -16,11 +16,14 @@ mod batch;
 mod checkpoint;
 mod commit;
 mod expiry;
+mod load;
 mod open;
+mod pace;
 mod prepare;
 mod read;
 mod replay;
 mod resolve;
+mod restart;
 mod room;
 mod stats;
 mod value;
@@ -45,6 +48,7 @@ pub use self::{
     commit::{Commit, Committed, Gate},
     open::{Progress, RecoveryReport},
     prepare::Prepared,
+    restart::Restart,
     stats::Stats,
     value::{
         Action, ActionOutcome, BatchOp, BatchOutcome, Condition, Cursor, DeleteOutcome, Entry, Expiry, Incr,
@@ -244,6 +248,20 @@ impl Engine {
     /// snapshot is thrown away, the old one and the log stay. `Halted`, `Closed`.
     pub fn checkpoint(&self) -> Result<CheckpointReport> {
         self.core.checkpoint()
+    }
+
+    /// As [`checkpoint`](Self::checkpoint), but only if one is due; else `None`. What a thread of
+    /// the engine does twice a second; with [`Background::Manual`] the caller.
+    ///
+    /// # Errors
+    /// As [`checkpoint`](Self::checkpoint).
+    pub fn checkpoint_if_due(&self) -> Result<Option<CheckpointReport>> {
+        self.core.checkpoint_if_due()
+    }
+
+    /// What a restart would read if the process ended now, and about how long that would take.
+    pub fn restart(&self) -> Restart {
+        self.core.restart()
     }
 
     /// Resolves with the cause when the log stops for good: a write or a sync of it has failed.

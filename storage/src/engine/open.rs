@@ -8,17 +8,21 @@
 //! A directory that cannot be read is never overwritten and never treated as empty.
 
 use std::{
+    hash::Hasher as _,
     io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
+
 use crate::{
     clock::{Timeline, UnixMillis},
     engine::{
         Background, Components, Core,
         checkpoint::{self, Checkpointer},
+        load::load,
         replay::replay,
         stats::Counters,
     },
@@ -26,18 +30,13 @@ use crate::{
     format::{
         checksum::Salt,
         file_name::{self, EXPORT_DIR, LOCK, LOST_DIR, MANIFESTS, SNAP_DIR, TMP, WAL_DIR},
-        manifest::{Manifest, SegmentMeta},
-        snapshot::SnapshotEntry,
+        manifest::{Manifest, SegmentMeta, SnapshotMeta},
     },
-    index::{Index, blob::Blob},
+    index::Index,
     lsn::Lsn,
     manifest::ManifestStore,
     random::Random,
     settings::{Eviction, Settings},
-    snapshot::{
-        self,
-        reader::{Expected, read_group},
-    },
     sync::{AtomicBool, Mutex},
     vfs::{DirLock, Vfs},
     wal::{
@@ -83,10 +82,16 @@ pub struct RecoveryReport {
     pub snapshot: Option<Lsn>,
     /// Entries in it.
     pub snapshot_entries: u64,
+    /// Its size in bytes.
+    pub snapshot_bytes: u64,
+    /// How long it took to load it.
+    pub snapshot_took: Duration,
     /// Frames replayed behind it.
     pub replayed_frames: u64,
     /// Bytes of log that were read.
     pub replayed_bytes: u64,
+    /// How long it took to read, judge and apply the log, and to rewrite the last segment.
+    pub replay_took: Duration,
     /// Bytes behind the end of the log that were cut off: what a crash has left unfinished.
     pub torn_bytes: u64,
     /// Where a copy of them is.
@@ -112,12 +117,23 @@ pub(super) fn open(settings: Settings, components: Components, progress: &dyn Fn
     let (mut store, created, mut warnings) = load_or_create(&vfs, data_dir, &mut random)?;
     let manifest = store.current().clone();
 
-    let hash_key = random.next_id();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let index = Index::new(&settings, &hash_key, cores, policy);
+    let index = Index::new(&settings, &hash_key(&manifest), cores, policy);
     let threads = if background == Background::Manual { 1 } else { cores };
-    let snapshot_entries = load_snapshot(&*vfs, data_dir, &manifest, &index, threads, progress)?;
-    let mut found = replay_log(&*vfs, &settings, &manifest, &index, threads, progress)?;
+    let source = Source { vfs: &*vfs, data_dir, manifest: &manifest };
+    let snapshot_entries = load(source, &index, threads, progress)?;
+    let loaded_at = clock.monotonic();
+    let (found, active) = replay(&index, threads, |replay| {
+        let mut found = recover(source, &mut |lsn, payload| replay.frame(lsn, payload), &|done, total| {
+            progress(Progress::Log { done, total })
+        })?;
+        // Everything was read and judged: only from here on is anything changed. Other threads may
+        // still be applying, which nothing on the disk depends on.
+        make_directories(&*vfs, data_dir)?;
+        let active = found.settle(&*vfs, data_dir)?;
+        Ok((found, active))
+    })?;
+    let replayed_at = clock.monotonic();
 
     let floor = found.clock.max(UnixMillis(manifest.clock_floor_ms));
     let clock_ahead = floor.since(clock.wall());
@@ -129,9 +145,6 @@ pub(super) fn open(settings: Settings, components: Components, progress: &dyn Fn
     }
     let timeline = Timeline::start(clock.clone(), floor);
 
-    // Everything was read and judged: only from here on is anything changed.
-    make_directories(&*vfs, data_dir)?;
-    let active = found.settle(&*vfs, data_dir)?;
     let term = u64::from(found.tail.term).max(manifest.term) + 1;
     let config = wal::Config {
         vfs: vfs.clone(),
@@ -161,8 +174,11 @@ pub(super) fn open(settings: Settings, components: Components, progress: &dyn Fn
         last_lsn: Lsn(found.tail.index),
         snapshot: manifest.snapshot.as_ref().map(|s| Lsn(s.begin)),
         snapshot_entries,
+        snapshot_bytes: manifest.snapshot.as_ref().map_or(0, SnapshotMeta::bytes),
+        snapshot_took: loaded_at.saturating_sub(begun),
         replayed_frames: found.frames,
         replayed_bytes: found.bytes,
+        replay_took: replayed_at.saturating_sub(loaded_at),
         torn_bytes: found.torn.as_ref().map_or(0, |t| t.bytes),
         lost_copy: found.torn.as_ref().and_then(|t| t.copy.clone()),
         items: index.budget().used().items,
@@ -236,6 +252,15 @@ fn refuse_foreign<'n>(data_dir: &Path, names: impl Iterator<Item = &'n str> + Cl
     }
 }
 
+/// The key of the hashes: secret, and the same for the life of the data set, so that the entries
+/// of one stripe lie together in a snapshot.
+fn hash_key(manifest: &Manifest) -> [u8; 16] {
+    let mut hasher = SipHasher13::new_with_key(&manifest.dataset_id);
+    hasher.write(b"hash key");
+    hasher.write(&manifest.salt.to_le_bytes());
+    hasher.finish128().as_bytes()
+}
+
 fn load_or_create(
     vfs: &Arc<dyn Vfs>,
     data_dir: &Path,
@@ -289,69 +314,6 @@ fn refuse_orphans(vfs: &dyn Vfs, data_dir: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn load_snapshot(
-    vfs: &dyn Vfs,
-    data_dir: &Path,
-    manifest: &Manifest,
-    index: &Index,
-    threads: usize,
-    progress: &dyn Fn(Progress),
-) -> Result<u64> {
-    let Some(meta) = &manifest.snapshot else { return Ok(0) };
-    let entries: u64 = meta.groups.iter().map(|g| g.entries).sum();
-    for stripe in 0..index.stripe_count() {
-        index.lock(stripe).reserve((entries as usize).div_ceil(index.stripe_count()));
-    }
-    let dir = snapshot::path(data_dir, meta.begin);
-    let load = |group: usize| {
-        let path = dir.join(file_name::snapshot_group(group));
-        let expected =
-            Expected { snapshot: meta, group, dataset_id: manifest.dataset_id, salt: Salt(manifest.salt) };
-        read_group(vfs, &path, expected, &mut |entry| load_entry(index, &entry))
-    };
-    let total = meta.groups.len() as u64;
-    let groups: Vec<usize> = (0..meta.groups.len()).collect();
-    for (round, some) in groups.chunks(threads.max(1)).enumerate() {
-        if let [group] = some {
-            load(*group)?;
-        } else {
-            std::thread::scope(|scope| {
-                let loading: Vec<_> = some.iter().map(|group| scope.spawn(|| load(*group))).collect();
-                loading.into_iter().try_for_each(|l| l.join().expect("loading does not panic"))
-            })?;
-        }
-        progress(Progress::Snapshot { done: ((round + 1) * threads.max(1)).min(groups.len()) as u64, total });
-    }
-    for stripe in 0..index.stripe_count() {
-        index.lock(stripe).finish_load();
-    }
-    Ok(entries)
-}
-
-fn load_entry(index: &Index, entry: &SnapshotEntry<'_>) {
-    let hash = index.hash(entry.put.key);
-    let blob = Blob::new(&entry.put);
-    let mut stripe = index.lock(index.stripe_of(hash));
-    stripe.load(hash, blob, Lsn(entry.lsn), entry.put.deadline, entry.hint, entry.rank);
-}
-
-fn replay_log(
-    vfs: &dyn Vfs,
-    settings: &Settings,
-    manifest: &Manifest,
-    index: &Index,
-    threads: usize,
-    progress: &dyn Fn(Progress),
-) -> Result<Found> {
-    let source = Source { vfs, data_dir: &settings.data_dir, manifest };
-    // The reader is one thread; the others apply.
-    replay(index, threads.saturating_sub(1).max(1), |replay| {
-        recover(source, &mut |lsn, payload| replay.frame(lsn, payload), &|done, total| {
-            progress(Progress::Log { done, total })
-        })
-    })
 }
 
 /// Names the segments that exist from now on; the one of this run may still grow. If the power

@@ -67,6 +67,18 @@ pub struct SnapshotMeta {
     pub groups: Vec<GroupMeta>,
 }
 
+impl SnapshotMeta {
+    /// Bytes of all its files.
+    pub fn bytes(&self) -> u64 {
+        self.groups.iter().map(|g| g.len).sum()
+    }
+
+    /// Entries in all its files.
+    pub fn entries(&self) -> u64 {
+        self.groups.iter().map(|g| g.entries).sum()
+    }
+}
+
 /// One file of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct GroupMeta {

@@ -12,9 +12,9 @@
 //! blocks, each
 //!    0 u32  CRC-32 of bytes 4..20 and the stored bytes, seeded with the salt
 //!    4 u32  stored length    1..=2 MiB + one value
-//!    8 u32  raw length       after zstd
+//!    8 u32  raw length       after inflating
 //!   12 u32  entries          >= 1
-//!   16 u32  codec            1 = zstd
+//!   16 u32  codec            1 = zstd, 2 = as it is
 //!   20      stored bytes
 //! footer, 64 bytes, behind a block header of 20 zeros
 //!    0 [8]  magic "EMBRKEND"
@@ -28,6 +28,8 @@
 //! An entry in a block: `u64 lsn`, `u8 hint` and `u16 rank` (eviction state: what the policy
 //! kept, and the place in its order from 0 = leaves first), then a put op (`format::op`).
 
+use std::borrow::Cow;
+
 use super::{
     Defect, FORMAT_VERSION,
     checksum::Salt,
@@ -40,15 +42,24 @@ use crate::limits::VALUE_LEN_MAX;
 pub const SNAPSHOT_EDGE_LEN: usize = 64;
 /// Length of a block's header.
 pub const BLOCK_HEADER_LEN: usize = 20;
-/// A block is closed when its entries have this many bytes.
-pub const BLOCK_TARGET_LEN: usize = 1 << 20;
+/// A block is closed when its entries have this many bytes: little to keep in memory, and done in
+/// a short time, so that a snapshot never keeps a core for long.
+pub const BLOCK_TARGET_LEN: usize = 256 << 10;
+/// What a block's header and its stored bytes may have. Any compressor makes less of the worst case.
+pub const BLOCK_LEN_MAX: usize = BLOCK_HEADER_LEN + 2 * BLOCK_RAW_MAX;
 
 const MAGIC: [u8; 8] = *b"EMBRKSNP";
 const MAGIC_END: [u8; 8] = *b"EMBRKEND";
 const CODEC_ZSTD: u32 = 1;
+const CODEC_NONE: u32 = 2;
 const ZSTD_LEVEL: i32 = 1;
-/// What a block may hold beyond its target: one entry of the largest size.
-const BLOCK_RAW_MAX: usize = BLOCK_TARGET_LEN + VALUE_LEN_MAX + (64 << 10);
+/// A block is compressed if so much of it, tried first, gets shorter by a quarter. For less it is
+/// not worth the time, here and at the next start.
+const PROBE_LEN: usize = 4 << 10;
+/// The longest block that is read: what gathers by then, and one entry of the largest size.
+const BLOCK_RAW_MAX: usize = (1 << 20) + VALUE_LEN_MAX + (64 << 10);
+
+const _: () = assert!(BLOCK_TARGET_LEN <= 1 << 20, "a block that is written can be read");
 
 /// The header of a snapshot file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,36 +219,62 @@ fn check_edge(bytes: &[u8], salt: Salt) -> Result<(), Defect> {
     if salt.crc32(&[body]).to_le_bytes() == *crc { Ok(()) } else { Err(Defect::HeaderChecksum) }
 }
 
-/// Compresses the raw bytes of a block and gives what stands in the file.
+/// Compresses the raw bytes of a block, if that is worth it, and gives what stands in the file.
 pub fn encode_block(raw: &[u8], entries: u32, salt: Salt) -> Vec<u8> {
     assert!(entries > 0 && raw.len() <= BLOCK_RAW_MAX);
-    let stored = zstd::bulk::compress(raw, ZSTD_LEVEL).expect("zstd compresses memory to memory");
+    if !shrinks(raw) {
+        return block_of(raw, raw.len(), entries, CODEC_NONE, salt);
+    }
+    block_of(&compress(raw), raw.len(), entries, CODEC_ZSTD, salt)
+}
+
+fn block_of(stored: &[u8], raw_len: usize, entries: u32, codec: u32, salt: Salt) -> Vec<u8> {
     let mut out = Vec::with_capacity(BLOCK_HEADER_LEN + stored.len());
     out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&(stored.len() as u32).to_le_bytes());
-    out.extend_from_slice(&(raw.len() as u32).to_le_bytes());
-    out.extend_from_slice(&entries.to_le_bytes());
-    out.extend_from_slice(&CODEC_ZSTD.to_le_bytes());
-    out.extend_from_slice(&stored);
+    for number in [stored.len() as u32, raw_len as u32, entries, codec] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    out.extend_from_slice(stored);
     let crc = salt.crc32(&[&out[4..]]);
     out[..4].copy_from_slice(&crc.to_le_bytes());
     out
 }
 
+/// Tried in the middle: the first entries of a stripe may be unlike the rest.
+fn shrinks(raw: &[u8]) -> bool {
+    let from = raw.len().saturating_sub(PROBE_LEN) / 2;
+    let probe = &raw[from..raw.len().min(from + PROBE_LEN)];
+    compress(probe).len() <= probe.len() / 4 * 3
+}
+
+fn compress(raw: &[u8]) -> Vec<u8> {
+    zstd::bulk::compress(raw, ZSTD_LEVEL).expect("zstd compresses memory to memory")
+}
+
 /// What stands next in a snapshot file.
 #[derive(Debug)]
-pub enum Block {
+pub enum Block<'a> {
     /// A block: its inflated bytes, its number of entries, its length in the file.
-    Entries(Vec<u8>, u32, usize),
+    Entries(Cow<'a, [u8]>, u32, usize),
     /// The end of the file.
     Footer(SnapshotFooter),
+}
+
+/// The length of the block or footer that begins with these bytes, as its header has it. Nothing
+/// of it is checked but that it is not absurd.
+pub fn block_len_claimed(head: &[u8; BLOCK_HEADER_LEN]) -> usize {
+    if head.iter().all(|b| *b == 0) {
+        return BLOCK_HEADER_LEN + SNAPSHOT_EDGE_LEN;
+    }
+    let [_, _, _, _, a, b, c, d, ..] = *head;
+    BLOCK_HEADER_LEN.saturating_add(u32::from_le_bytes([a, b, c, d]) as usize).min(BLOCK_LEN_MAX)
 }
 
 /// Checks and inflates the block at the start of `bytes`.
 ///
 /// # Errors
 /// The [`Defect`]. Inflating never gives more than the length that the checksummed header tells.
-pub fn decode_block(bytes: &[u8], salt: Salt) -> Result<Block, Defect> {
+pub fn decode_block(bytes: &[u8], salt: Salt) -> Result<Block<'_>, Defect> {
     let head = bytes.first_chunk::<BLOCK_HEADER_LEN>().ok_or(Defect::Truncated)?;
     if head.iter().all(|b| *b == 0) {
         let footer = SnapshotFooter::decode(&bytes[BLOCK_HEADER_LEN..], salt)?;
@@ -253,13 +290,14 @@ pub fn decode_block(bytes: &[u8], salt: Salt) -> Result<Block, Defect> {
     if salt.crc32(&[&head[4..], stored]) != crc {
         return Err(Defect::PayloadChecksum);
     }
-    if codec != CODEC_ZSTD {
-        return Err(Defect::Unknown);
-    }
     if raw_len > BLOCK_RAW_MAX || entries == 0 {
         return Err(Defect::Length);
     }
-    let raw = zstd::bulk::decompress(stored, raw_len).map_err(|_| Defect::Malformed)?;
+    let raw = match codec {
+        CODEC_ZSTD => Cow::from(zstd::bulk::decompress(stored, raw_len).map_err(|_| Defect::Malformed)?),
+        CODEC_NONE => Cow::from(stored),
+        _ => return Err(Defect::Unknown),
+    };
     if raw.len() != raw_len {
         return Err(Defect::Length);
     }
@@ -302,6 +340,38 @@ mod tests {
         decode_entries(&raw, 2, |e| seen.push(e)).unwrap();
         assert_eq!(seen, [entry(b"a"), entry(b"bb")]);
         assert_eq!(decode_entries(&raw, 1, |_| {}), Err(Defect::Length));
+    }
+
+    /// Bytes without a pattern, and some with one.
+    fn raw(pattern: bool) -> Vec<u8> {
+        let byte =
+            |i: u32| if pattern { b'x' } else { (i.wrapping_mul(i).wrapping_mul(2_654_435_761) >> 24) as u8 };
+        let value: Vec<u8> = (0..100_000).map(byte).collect();
+        let put = Put { value: &value, ..entry(b"a").put };
+        let mut raw = Vec::new();
+        SnapshotEntry { put, ..entry(b"a") }.encode(&mut raw);
+        raw
+    }
+
+    #[test]
+    fn a_block_is_compressed_only_if_that_makes_it_shorter_and_survives_either_way() {
+        for (pattern, codec) in [(true, CODEC_ZSTD), (false, CODEC_NONE)] {
+            let raw = raw(pattern);
+            let bytes = encode_block(&raw, 1, SALT);
+            assert_eq!(bytes[16..20], codec.to_le_bytes());
+            let Ok(Block::Entries(decoded, 1, len)) = decode_block(&bytes, SALT) else { panic!() };
+            assert!(*decoded == *raw && len == bytes.len());
+        }
+    }
+
+    #[test]
+    fn a_block_that_is_not_compressed_has_exactly_its_bytes() {
+        for raw_len in [99, 101] {
+            let bytes = block_of(&[7; 100], raw_len, 1, CODEC_NONE, SALT);
+            assert_eq!(decode_block(&bytes, SALT).map(drop), Err(Defect::Length));
+        }
+        let bytes = block_of(&[7; 100], 100, 1, 3, SALT);
+        assert_eq!(decode_block(&bytes, SALT).map(drop), Err(Defect::Unknown));
     }
 
     #[test]

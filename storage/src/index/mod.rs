@@ -12,11 +12,11 @@
 
 pub(crate) mod blob;
 pub(crate) mod budget;
+pub(crate) mod rebuild;
 pub(crate) mod slab;
 pub(crate) mod stripe;
 pub(crate) mod walk;
 
-mod rebuild;
 mod thin;
 mod wheel;
 

@@ -1,14 +1,16 @@
 //! How a stripe comes back: first the snapshot, then the log.
 //!
-//! A snapshot is fuzzy and written in no particular order, so a key may come twice: the higher
-//! LSN wins. [`load`](Stripe::load) puts entries in the table and in no queue;
-//! [`finish_load`](Stripe::finish_load) then rebuilds the order of eviction in one go, coldest
-//! first. Only after it are frames applied. [`set_policy`](Stripe::set_policy) rebuilds the order of a
-//! stripe that is in use.
+//! A snapshot is fuzzy, so a key may come twice: the higher LSN wins. [`load`](Stripe::load) puts
+//! entries in the table and in no queue; [`finish_load`](Stripe::finish_load) then rebuilds the
+//! order of eviction in one go, coldest first. Only after it are frames applied.
+//! [`set_policy`](Stripe::set_policy) rebuilds the order of a stripe that is in use.
 //!
-//! The `apply_*` methods do what a frame says if it is newer than the entry. So the frames that
-//! the snapshot has seen already change nothing, and replaying twice is replaying once. They make
-//! no tombstones: whatever is read from the log here is durable.
+//! [`apply`](Stripe::apply) does what a frame says if it is newer than the entry. So the frames
+//! that the snapshot has seen already change nothing, and replaying twice is replaying once. It
+//! makes no tombstones: whatever is read from the log here is durable.
+//!
+//! Both take many entries in one hold of the lock, and the budget hears of them once: sums that
+//! all threads share would cost more than the rest.
 
 use crate::{
     clock::UnixMillis,
@@ -16,40 +18,83 @@ use crate::{
     format::op::Key,
     index::{
         blob::Blob,
-        slab::Slot,
+        slab::{NIL, Slot},
         stripe::{Loaded, Stripe},
     },
     lsn::Lsn,
 };
 
+/// An entry of a snapshot.
+#[derive(Debug)]
+pub(crate) struct Loading {
+    pub(crate) hash: u64,
+    pub(crate) blob: Blob,
+    pub(crate) lsn: Lsn,
+    pub(crate) deadline: Option<UnixMillis>,
+    /// What the policy said about it.
+    pub(crate) hint: u8,
+    /// Its place in the order of eviction, 0 the coldest.
+    pub(crate) rank: u16,
+}
+
+/// What a frame says about one key, or about all keys of a stripe.
+#[derive(Debug)]
+pub(crate) struct Change {
+    /// Of the key; of no meaning for a flush.
+    pub(crate) hash: u64,
+    pub(crate) lsn: Lsn,
+    pub(crate) what: What,
+}
+
+/// Where only the key matters, the blob is bare.
+#[derive(Debug)]
+pub(crate) enum What {
+    /// The key has this state from now on.
+    Put(Blob, Option<UnixMillis>),
+    /// The key has this deadline from now on.
+    Touch(Blob, Option<UnixMillis>),
+    /// The key is absent from now on; whether it was evicted.
+    Remove(Blob, bool),
+    /// The keys of the namespace (all, if `None`) are absent from now on.
+    Flush(Option<u16>),
+}
+
+impl Change {
+    /// The memory that it takes while it waits.
+    pub(crate) fn bytes(&self) -> usize {
+        let blob = match &self.what {
+            What::Put(blob, _) | What::Touch(blob, _) | What::Remove(blob, _) => blob.charge_bytes(),
+            What::Flush(_) => 0,
+        };
+        size_of::<Change>() + blob as usize
+    }
+}
+
 impl Stripe {
-    /// Takes an entry of a snapshot: `rank` is its place in the order, 0 the coldest, `hint` what
-    /// the policy said about it.
-    pub(crate) fn load(
-        &mut self,
-        hash: u64,
-        blob: Blob,
-        lsn: Lsn,
-        deadline: Option<UnixMillis>,
-        hint: u8,
-        rank: u16,
-    ) {
-        self.tracked(|stripe| match stripe.find(hash, blob.key()) {
-            Some(slot) if lsn > stripe.view(slot).lsn => {
-                stripe.overwrite(slot, blob, lsn, deadline);
+    /// Takes entries of a snapshot.
+    pub(crate) fn load(&mut self, entries: impl IntoIterator<Item = Loading>) {
+        self.tracked(|stripe| entries.into_iter().for_each(|entry| stripe.load_one(entry)));
+    }
+
+    fn load_one(&mut self, entry: Loading) {
+        let Loading { hash, blob, lsn, deadline, hint, rank } = entry;
+        match self.find(hash, blob.key()) {
+            Some(slot) if lsn > self.view(slot).lsn => {
+                self.overwrite(slot, blob, lsn, deadline);
             }
             Some(_) => {}
             None => {
-                let slot = stripe.add(hash, blob, lsn, deadline);
-                stripe.loaded.push(Loaded { rank, hint, slot });
+                let slot = self.add(hash, blob, lsn, deadline);
+                self.loaded.push(Loaded { rank, hint, slot });
             }
-        });
+        }
     }
 
     /// Puts what was loaded in the order of eviction, coldest first.
     pub(crate) fn finish_load(&mut self) {
         let mut loaded = std::mem::take(&mut self.loaded);
-        loaded.sort_by_key(|entry| entry.rank);
+        // By slot where the rank is the same: the order must not depend on how it is sorted.
+        loaded.sort_unstable_by_key(|entry| (entry.rank, entry.slot));
         for Loaded { hint, slot, .. } in loaded {
             self.policy.restore(&mut self.slab, slot, hint);
         }
@@ -73,35 +118,65 @@ impl Stripe {
         self.policy = policy;
     }
 
-    /// The key has this state since `lsn`.
-    pub(crate) fn apply_put(&mut self, hash: u64, blob: Blob, lsn: Lsn, deadline: Option<UnixMillis>) {
+    /// Applies changes in their order.
+    pub(crate) fn apply(&mut self, changes: Vec<Change>) {
+        self.warm_up(&changes);
+        let mut changes = changes.into_iter();
+        // A flush tells the budget itself, so it stands between two runs of the others.
+        while let Some((namespace, lsn)) = self.tracked(|stripe| changes.find_map(|c| stripe.apply_one(c))) {
+            self.clear(namespace, lsn);
+        }
+    }
+
+    /// Touches what the changes will need. Their memory is cold: here the misses overlap, while in
+    /// the middle of the work each would be waited for.
+    fn warm_up(&self, changes: &[Change]) {
+        let touch = |change: &Change| match &change.what {
+            What::Put(blob, _) | What::Touch(blob, _) | What::Remove(blob, _) => {
+                self.find(change.hash, blob.key()).unwrap_or(NIL)
+            }
+            What::Flush(_) => NIL,
+        };
+        std::hint::black_box(changes.iter().map(touch).fold(0, |all, one| all ^ one));
+    }
+
+    /// Gives a flush back.
+    fn apply_one(&mut self, change: Change) -> Option<(Option<u16>, Lsn)> {
+        let Change { hash, lsn, what } = change;
+        match what {
+            What::Put(blob, deadline) => self.apply_put(hash, blob, lsn, deadline),
+            What::Touch(bare, deadline) => {
+                if let Some(slot) = self.find_older(hash, bare.key(), lsn) {
+                    self.redate(slot, deadline, lsn);
+                }
+            }
+            What::Remove(bare, evicted) => {
+                if let Some(slot) = self.find_older(hash, bare.key(), lsn) {
+                    self.free(slot, evicted);
+                }
+            }
+            What::Flush(namespace) => return Some((namespace, lsn)),
+        }
+        None
+    }
+
+    fn apply_put(&mut self, hash: u64, blob: Blob, lsn: Lsn, deadline: Option<UnixMillis>) {
         match self.find_for_replay(hash, blob.key()) {
             Some(slot) if lsn > self.view(slot).lsn => {
-                self.replace(slot, blob, lsn, deadline);
+                self.overwrite(slot, blob, lsn, deadline);
+                self.hit(slot);
             }
             Some(_) => {}
             None => {
-                self.insert(hash, blob, lsn, deadline);
+                let slot = self.add(hash, blob, lsn, deadline);
+                self.policy.on_insert(&mut self.slab, slot);
             }
         }
     }
 
-    /// The key is absent since `lsn`.
-    pub(crate) fn apply_remove(&mut self, hash: u64, key: Key<'_>, lsn: Lsn, evicted: bool) {
-        if let Some(slot) = self.find_for_replay(hash, key)
-            && lsn > self.view(slot).lsn
-        {
-            self.remove(slot, evicted);
-        }
-    }
-
-    /// The key has this deadline since `lsn`.
-    pub(crate) fn apply_touch(&mut self, hash: u64, key: Key<'_>, deadline: Option<UnixMillis>, lsn: Lsn) {
-        if let Some(slot) = self.find_for_replay(hash, key)
-            && lsn > self.view(slot).lsn
-        {
-            self.set_deadline(slot, deadline, lsn);
-        }
+    /// The entry of `key`, if it is older than `lsn`.
+    fn find_older(&self, hash: u64, key: Key<'_>, lsn: Lsn) -> Option<Slot> {
+        self.find_for_replay(hash, key).filter(|&slot| lsn > self.view(slot).lsn)
     }
 
     fn find_for_replay(&self, hash: u64, key: Key<'_>) -> Option<Slot> {

@@ -9,7 +9,7 @@
 //! the key absent can wait for exactly that. [`reap`](Stripe::reap) then frees it.
 //!
 //! Whatever changes an entry carries the LSN of the frame that says so, and LSNs of an entry
-//! never go back. Replay relies on it: `apply_*` act only if the frame is newer than the entry, so
+//! never go back. Replay relies on it: `apply` acts only if the frame is newer than the entry, so
 //! a frame that the snapshot has seen changes nothing. An op is therefore unique in its frame: a
 //! transaction holds at most one op per key.
 //!
@@ -144,11 +144,6 @@ impl Stripe {
     }
 
     /// Puts a key that is absent, or of which a tombstone is left.
-    pub(crate) fn insert(&mut self, hash: u64, blob: Blob, lsn: Lsn, deadline: Option<UnixMillis>) -> Slot {
-        let tombstone = self.find(hash, blob.key());
-        self.come_in(tombstone, hash, blob, lsn, deadline)
-    }
-
     fn come_in(
         &mut self,
         tombstone: Option<Slot>,
@@ -180,10 +175,7 @@ impl Stripe {
 
     /// Gives a live entry another deadline, or none.
     pub(crate) fn set_deadline(&mut self, slot: Slot, deadline: Option<UnixMillis>, lsn: Lsn) {
-        self.tracked(|stripe| {
-            stripe.advance(slot, lsn);
-            stripe.recharged(slot, |stripe| stripe.arm(slot, deadline));
-        });
+        self.tracked(|stripe| stripe.redate(slot, deadline, lsn));
     }
 
     /// Frees an entry, live or tombstone, at once: where nobody can wait for its end.
@@ -392,6 +384,11 @@ impl Stripe {
             stripe.arm(slot, deadline);
             stripe.slab[slot].blob.replace(blob).expect("a live entry has a blob")
         })
+    }
+
+    pub(super) fn redate(&mut self, slot: Slot, deadline: Option<UnixMillis>, lsn: Lsn) {
+        self.advance(slot, lsn);
+        self.recharged(slot, |stripe| stripe.arm(slot, deadline));
     }
 
     pub(super) fn free(&mut self, slot: Slot, evicted: bool) -> Blob {

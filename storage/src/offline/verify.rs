@@ -123,7 +123,7 @@ pub(super) fn read_snapshot(directory: &Directory, progress: Progress<'_>) -> Re
     let manifest = &directory.manifest;
     let Some(meta) = &manifest.snapshot else { return Ok(0) };
     let dir = snapshot::path(&directory.path, meta.begin);
-    let total = meta.groups.iter().map(|g| g.len).sum();
+    let total = meta.bytes();
     let (mut entries, mut done) = (0, 0);
     for (group, file) in meta.groups.iter().enumerate() {
         let path = dir.join(file_name::snapshot_group(group));

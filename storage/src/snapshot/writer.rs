@@ -1,4 +1,7 @@
-//! Writes one file of a snapshot, block by block; holds one block in memory.
+//! Writes one file of a snapshot, block by block.
+//!
+//! Holds one block in memory, and nothing after [`end_entries`](GroupWriter::end_entries). Syncs on
+//! the way: a sync of everything at the end would keep the disk from the log for long.
 
 use std::{
     io::IoSlice,
@@ -19,6 +22,9 @@ use crate::{
     vfs::{File, OpenMode, Vfs, write_all_at},
 };
 
+/// Bytes after which what was written is synced.
+const SYNC_EVERY: u64 = 4 << 20;
+
 /// A snapshot file in the making.
 #[derive(Debug)]
 pub struct GroupWriter {
@@ -26,6 +32,7 @@ pub struct GroupWriter {
     path: PathBuf,
     salt: Salt,
     offset: u64,
+    synced: u64,
     raw: Vec<u8>,
     in_block: u32,
     entries: u64,
@@ -46,6 +53,7 @@ impl GroupWriter {
             path: path.to_owned(),
             salt,
             offset: 0,
+            synced: 0,
             raw: Vec::new(),
             in_block: 0,
             entries: 0,
@@ -66,12 +74,22 @@ impl GroupWriter {
         if self.raw.len() < BLOCK_TARGET_LEN { Ok(0) } else { self.close_block() }
     }
 
-    /// Writes what is left and the footer, and syncs the file.
+    /// Writes what is left of the entries; gives the bytes that went to the file by it.
+    ///
+    /// # Errors
+    /// `Io` or `Full`.
+    pub fn end_entries(&mut self) -> Result<u64> {
+        let wrote = self.close_block()?;
+        self.raw = Vec::new();
+        Ok(wrote)
+    }
+
+    /// Writes the footer, and syncs the file.
     ///
     /// # Errors
     /// `Io` or `Full`: the file is to be thrown away, its sync is not repeated.
     pub fn finish(mut self, end: u64, end_crc: u32) -> Result<GroupMeta> {
-        self.close_block()?;
+        self.end_entries()?;
         let file_len = self.offset + (BLOCK_HEADER_LEN + SNAPSHOT_EDGE_LEN) as u64;
         let footer = SnapshotFooter { end, end_crc, entries: self.entries, blocks: self.blocks, file_len };
         self.write(&footer.encode(self.salt))?;
@@ -92,6 +110,10 @@ impl GroupWriter {
         self.in_block = 0;
         self.blocks += 1;
         self.write(&block)?;
+        if self.offset - self.synced >= SYNC_EVERY {
+            self.file.sync_data().map_err(|e| self.failed(e))?;
+            self.synced = self.offset;
+        }
         Ok(block.len() as u64)
     }
 
@@ -103,5 +125,36 @@ impl GroupWriter {
 
     fn failed(&self, e: std::io::Error) -> Error {
         Error::io(format!("cannot write a snapshot file={}", self.path.display()), e)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{format::op::Put, sim::disk::SimDisk};
+
+    /// A fork of the process doubles its memory elsewhere.
+    #[test]
+    fn a_file_in_the_making_keeps_no_more_than_a_block_and_a_finished_one_nothing() {
+        let header = SnapshotHeader { group: 0, dataset_id: [1; 16], begin: 1, begin_crc: 2 };
+        let mut writer = GroupWriter::create(&SimDisk::new(), Path::new("/file"), &header, Salt(3)).unwrap();
+        let value = [7; 10_000];
+        let put = Put {
+            key: "key".into(),
+            type_tag: 0,
+            deadline: None,
+            version: None,
+            encoding: None,
+            content_type: b"",
+            value: &value,
+        };
+        let mut wrote = 0;
+        for lsn in 1..=200 {
+            wrote += writer.push(&SnapshotEntry { lsn, hint: 0, rank: 0, put }).unwrap();
+            assert!(writer.raw.capacity() <= 2 * BLOCK_TARGET_LEN, "lsn={lsn}");
+        }
+        assert!(wrote > 0 && writer.blocks == 7);
+        assert!(writer.end_entries().unwrap() > 0);
+        assert_eq!(writer.raw.capacity(), 0);
     }
 }

@@ -7,6 +7,7 @@ mod gates;
 mod learned;
 mod order;
 mod removals;
+mod restarts;
 mod snapshots;
 mod space;
 mod syncs;

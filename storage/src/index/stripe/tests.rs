@@ -7,7 +7,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     format::op::Put,
-    index::{slab::NIL, walk::SnapshotEntry},
+    index::{
+        rebuild::{Change, Loading, What},
+        slab::NIL,
+        walk::SnapshotEntry,
+    },
     settings::Eviction,
 };
 
@@ -272,7 +276,8 @@ proptest! {
         for (rank, entry) in snapshot.into_iter().enumerate() {
             let key = entry.blob.key();
             let id = u16::from_le_bytes(key.bytes.try_into().unwrap()) * 2 + key.namespace;
-            copy.stripe.load(hash(id), entry.blob, entry.lsn, entry.deadline, entry.hint, rank as u16);
+            let SnapshotEntry { blob, lsn, deadline, hint, .. } = entry;
+            copy.stripe.load([Loading { hash: hash(id), blob, lsn, deadline, hint, rank: rank as u16 }]);
             copy.stripe.check();
         }
         copy.stripe.finish_load();
@@ -296,13 +301,19 @@ fn snapshot_of(stripe: &Stripe) -> Vec<SnapshotEntry> {
 }
 
 fn apply(stripe: &mut Stripe, id: u16, known: Option<&Known>, lsn: Lsn) {
-    let bytes = key_bytes(id);
-    match known {
-        Some(Known { value: Some(value), deadline, .. }) => {
-            stripe.apply_put(hash(id), blob(id, value), lsn, *deadline);
-        }
-        _ => stripe.apply_remove(hash(id), key(id, &bytes), lsn, false),
-    }
+    let what = match known {
+        Some(Known { value: Some(value), deadline, .. }) => What::Put(blob(id, value), *deadline),
+        _ => What::Remove(bare(id), false),
+    };
+    stripe.apply(vec![Change { hash: hash(id), lsn, what }]);
+}
+
+fn bare(id: u16) -> Blob {
+    Blob::bare(key(id, &key_bytes(id)))
+}
+
+fn loading(id: u16, value: &[u8], lsn: u64, rank: u16) -> Loading {
+    Loading { hash: hash(id), blob: blob(id, value), lsn: Lsn(lsn), deadline: None, hint: 0, rank }
 }
 
 #[test]
@@ -359,7 +370,7 @@ fn who_walks_while_everything_ends_is_at_the_end() {
 fn a_key_loaded_twice_is_the_newer_one() {
     let mut fixture = Fixture::new(Eviction::S3Fifo, false);
     for (lsn, value) in [(5, "old"), (9, "new"), (7, "between")] {
-        fixture.stripe.load(hash(1), blob(1, value.as_bytes()), Lsn(lsn), None, 0, 0);
+        fixture.stripe.load([loading(1, value.as_bytes(), lsn, 0)]);
     }
     fixture.stripe.finish_load();
     fixture.stripe.check();
@@ -370,9 +381,7 @@ fn a_key_loaded_twice_is_the_newer_one() {
 #[test]
 fn what_is_loaded_leaves_in_the_order_of_its_rank() {
     let mut fixture = Fixture::new(Eviction::Lru, false);
-    for (id, rank) in [(1, 30), (2, 10), (3, 20)] {
-        fixture.stripe.load(hash(id), blob(id, b""), Lsn(1), None, 0, rank);
-    }
+    fixture.stripe.load([(1, 30), (2, 10), (3, 20)].map(|(id, rank)| loading(id, b"", 1, rank)));
     fixture.stripe.finish_load();
     let mut order = Vec::new();
     fixture.stripe.walk(None, 10, &mut order);
@@ -382,16 +391,32 @@ fn what_is_loaded_leaves_in_the_order_of_its_rank() {
 #[test]
 fn a_frame_that_the_entry_has_seen_changes_nothing() {
     let mut fixture = Fixture::new(Eviction::S3Fifo, false);
-    let bytes = key_bytes(1);
-    fixture.stripe.apply_put(hash(1), blob(1, b"v"), Lsn(5), None);
-    fixture.stripe.apply_put(hash(1), blob(1, b"older"), Lsn(4), None);
-    fixture.stripe.apply_touch(hash(1), key(1, &bytes), Some(UnixMillis(1)), Lsn(5));
-    fixture.stripe.apply_remove(hash(1), key(1, &bytes), Lsn(5), false);
+    let change = |lsn, what| Change { hash: hash(1), lsn: Lsn(lsn), what };
+    fixture.stripe.apply(vec![
+        change(5, What::Put(blob(1, b"v"), None)),
+        change(4, What::Put(blob(1, b"older"), None)),
+        change(5, What::Touch(bare(1), Some(UnixMillis(1)))),
+        change(5, What::Remove(bare(1), false)),
+        change(5, What::Flush(None)),
+    ]);
     let view = fixture.stripe.view(fixture.live(1).unwrap());
     assert_eq!((view.lsn, view.deadline, view.blob.value()), (Lsn(5), None, &b"v"[..]));
-    fixture.stripe.apply_touch(hash(1), key(1, &bytes), Some(UnixMillis(1)), Lsn(6));
-    fixture.stripe.apply_remove(hash(1), key(1, &bytes), Lsn(7), true);
+    fixture.stripe.apply(vec![
+        change(6, What::Touch(bare(1), Some(UnixMillis(1)))),
+        change(7, What::Remove(bare(1), true)),
+    ]);
     assert_eq!(fixture.find(1), None);
+    fixture.stripe.check();
+}
+
+#[test]
+fn a_flush_among_changes_ends_what_was_before_it_and_nothing_behind_it() {
+    let mut fixture = Fixture::new(Eviction::S3Fifo, false);
+    let put = |id, lsn| Change { hash: hash(id), lsn: Lsn(lsn), what: What::Put(blob(id, b"v"), None) };
+    let flush = Change { hash: 0, lsn: Lsn(3), what: What::Flush(None) };
+    fixture.stripe.apply(vec![put(1, 1), put(2, 2), flush, put(2, 4), put(3, 5)]);
+    assert!(fixture.live(1).is_none() && fixture.live(2).is_some() && fixture.live(3).is_some());
+    assert_eq!(fixture.budget.used().items, 2);
     fixture.stripe.check();
 }
 
@@ -401,7 +426,7 @@ fn room_made_before_is_enough_for_the_entries() {
     fixture.stripe.reserve(2000);
     let room = fixture.stripe.table.capacity();
     for id in 0..2000 {
-        fixture.stripe.insert(u64::from(id), blob(id, b""), Lsn(1), None);
+        fixture.stripe.put(u64::from(id), blob(id, b""), Lsn(1), None);
     }
     assert_eq!(fixture.stripe.table.capacity(), room);
     fixture.stripe.check();
