@@ -75,7 +75,6 @@ impl Table {
     ///
     /// # Errors
     /// What cannot be read.
-    #[expect(clippy::disallowed_methods, reason = "an example reads its input as any program does")]
     pub fn read(path: &Path, only: &[String], capacities: usize) -> Result<Table, String> {
         let text = fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
         let mut table = Table { percents: BTreeMap::new(), traces: BTreeMap::new() };

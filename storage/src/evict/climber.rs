@@ -16,7 +16,7 @@ const STEP: i64 = WHOLE / 16;
 /// A jump of the hit ratio: five points.
 const JUMP: i64 = WHOLE / 20;
 /// Requests between two looks, for each entry.
-const SAMPLE: u64 = 10;
+const SAMPLE: u64 = 5;
 /// With fewer as if there were so many: the hit ratio would be mostly noise.
 const ENTRIES_MIN: usize = 100;
 
