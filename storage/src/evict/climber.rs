@@ -71,8 +71,9 @@ mod tests {
         let mut climber = Climber::new();
         for _ in 0..200 {
             let ratio = WHOLE / 2 - (climber.window - best).abs() / 4;
-            for request in 0..10_000 {
-                climber.record(request * 100 < ratio, 1000);
+            let requests = 1000 * SAMPLE as i64;
+            for request in 0..requests {
+                climber.record(request * WHOLE < ratio * requests, 1000);
             }
         }
         climber.window
