@@ -108,6 +108,8 @@ fn open(cache: Cache) -> emberkeep_storage::Result<Engine> {
         // A fresh engine for each replay: it should cost little.
         segment_bytes: 1 << 20,
         staging_bytes: 256 << 10,
+        // Values are as long as the trace says.
+        compress: None,
         ..Settings::new("/data")
     };
     Engine::open(settings, components)

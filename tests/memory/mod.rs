@@ -14,7 +14,8 @@ const VALUE_LEN: usize = 8 << 10;
 #[test]
 fn of_a_filled_cache_less_than_a_twentieth_is_unaccounted_for() {
     let place = Place::new();
-    let flags = ["--fsync", "never", "--max-memory", "1GiB"];
+    // The value is one byte over and over.
+    let flags = ["--fsync", "never", "--max-memory", "1GiB", "--compress", "none"];
     let mut server = Process::serve(&place.data_dir(), &flags);
     let mut client = Client::connect(server.address().unwrap()).unwrap();
     let value = vec![0x5a; VALUE_LEN];
