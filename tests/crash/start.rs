@@ -229,7 +229,7 @@ fn wrong_flags_end_with_2_and_say_what_would_be_right() {
         (&["--max-memory", "1KiB"], "at least 65536"),
         (&["--max-items", "0"], "at least 1"),
         (&["--capacity", "many"], "a whole number"),
-        (&["--eviction", "fifo"], "s3fifo, lru"),
+        (&["--eviction", "arc"], "s3fifo, lru"),
         (&["--bind", "0.0.0.0"], "--insecure-no-auth"),
         (&["--prot", "8080"], "--port"),
     ];

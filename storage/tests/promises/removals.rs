@@ -132,7 +132,9 @@ fn under_a_limit_of_bytes_victims_share_their_frames_and_a_limit_of_items_is_exa
     for (max_bytes, max_items) in limits {
         let sizes = Settings { segment_bytes: 1 << 20, staging_bytes: 1 << 20, ..small(Fsync::Never) };
         let settings = Settings { max_bytes, max_items, stripes: Some(16), ..sizes };
-        let engine = Lab::new(Settings { checkpoint_bytes: 1 << 40, ..settings }).open().unwrap();
+        let engine = Lab::new(Settings { checkpoint_bytes: 1 << 40, max_replay_bytes: 1 << 40, ..settings })
+            .open()
+            .unwrap();
         let write = |i: u32| {
             drop(put_unsynced(&engine, &format!("key:{i:012}"), &[7; 512]));
             if i.is_multiple_of(64) {
@@ -169,7 +171,12 @@ fn under_a_limit_of_bytes_victims_share_their_frames_and_a_limit_of_items_is_exa
 fn however_long_it_goes_on_a_full_cache_keeps_what_was_written_last() {
     let sizes = Settings { segment_bytes: 1 << 20, staging_bytes: 1 << 20, ..small(Fsync::Never) };
     let settings = Settings { max_bytes: Some(1 << 20), stripes: Some(16), ..sizes };
-    let lab = Lab::new(Settings { eviction: Eviction::Lru, checkpoint_bytes: 1 << 40, ..settings });
+    let lab = Lab::new(Settings {
+        eviction: Eviction::Lru,
+        checkpoint_bytes: 1 << 40,
+        max_replay_bytes: 1 << 40,
+        ..settings
+    });
     let engine = lab.open().unwrap();
     let name = |i: u32| format!("key:{i:012}");
     let last = 300_000;
