@@ -285,7 +285,7 @@ pub(super) fn by_flag(error: Error) -> Error {
         ("compress_threshold ", "--compress-threshold in bytes "),
         ("segment_bytes ", "--segment-size in bytes "),
         ("checkpoint_bytes ", "--checkpoint-size, never less than --segment-size, in bytes "),
-        ("max_replay_bytes ", "--max-replay, never less than --checkpoint-size, in bytes "),
+        ("max_replay_bytes ", "--max-replay, never less than --segment-size, in bytes "),
         ("checkpoint_bytes_per_sec ", "--checkpoint-rate in bytes "),
     ];
     let told = flags.iter().find_map(|(field, flag)| {
@@ -429,8 +429,8 @@ mod tests {
             (&["--segment-size", "2GiB"], "at most 1GiB"),
             (&["--checkpoint-size", "1MiB"], "at least 67108864"),
             (&["--checkpoint-size", "1MiB"], "--checkpoint-size"),
-            (&["--max-replay", "64MiB"], "at least 268435456"),
-            (&["--max-replay", "64MiB"], "--max-replay"),
+            (&["--max-replay", "1MiB"], "at least 67108864"),
+            (&["--max-replay", "1MiB"], "--max-replay"),
             (&["--checkpoint-rate", "1KiB"], "at least 1048576"),
             (&["--checkpoint-rate", "1KiB"], "--checkpoint-rate"),
             (&["--max-memory", "1KiB"], "at least 65536"),

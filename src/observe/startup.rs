@@ -136,7 +136,7 @@ fn recovery(report: &RecoveryReport) -> String {
 /// What the next start would cost if this process ended now.
 fn restart(restart: &Restart) -> String {
     let rate = if restart.measured { "at the rate of this start" } else { "at 100 MiB a second" };
-    format!("now it would read {} and take about {}, {rate}", show_bytes(restart.bytes()), took(restart.took))
+    format!("it would now read {} in {}, {rate}", show_bytes(restart.bytes()), took(restart.took))
 }
 
 fn took(span: Duration) -> String {

@@ -163,7 +163,7 @@ pub struct Settings {
     pub checkpoint_bytes: u64,
     /// A snapshot is taken after this many bytes of log at the latest, however large the last one
     /// was. Bounds the log that a restart replays; below the size of the data it costs writing.
-    /// Default 2 GiB; at least `checkpoint_bytes`.
+    /// Default 2 GiB; at least one segment.
     pub max_replay_bytes: u64,
     /// Bytes per second that a snapshot may write, and then read back. Default 256 MiB; at least 1 MiB.
     pub checkpoint_bytes_per_sec: u64,
@@ -218,7 +218,7 @@ impl Settings {
         within("segment_bytes", self.segment_bytes, segment_min, SEGMENT_LEN_MAX)?;
         within("staging_bytes", self.staging_bytes, 4 << 10, STAGING_LEN_MAX)?;
         within("checkpoint_bytes", self.checkpoint_bytes, self.segment_bytes, u64::MAX)?;
-        within("max_replay_bytes", self.max_replay_bytes, self.checkpoint_bytes, u64::MAX)?;
+        within("max_replay_bytes", self.max_replay_bytes, self.segment_bytes, u64::MAX)?;
         within("checkpoint_bytes_per_sec", self.checkpoint_bytes_per_sec, 1 << 20, u64::MAX)?;
         // Counters stay below it.
         within("compress_threshold", self.compress_threshold as u64, 64, VALUE_LEN_MAX as u64)?;
