@@ -15,6 +15,7 @@
 //! to one that forgets it.
 
 mod chart;
+mod kept;
 mod reference;
 mod replay;
 mod report;
@@ -57,6 +58,10 @@ struct Flags {
     /// How many replays run at once
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// Where results are kept: rows that it has are not replayed again, so that a long run can be
+    /// interrupted. Delete it to measure anew
+    #[arg(long)]
+    keep: Option<PathBuf>,
     /// The document whose results are replaced; the chart is written beside it, as .svg
     #[arg(long)]
     write: Option<PathBuf>,
@@ -103,7 +108,7 @@ fn run(flags: &Flags) -> Result<bool, String> {
 
 fn compare(flags: &Flags, table: &std::path::Path) -> Result<bool, String> {
     let table = reference::Table::read(table, &flags.only, flags.capacities)?;
-    let results = reference::run(&table, flags.threads)?;
+    let results = reference::run(&table, flags.threads, flags.keep.as_deref())?;
     let wrong: Vec<_> = results.iter().filter_map(|result| result.wrong()).collect();
     wrong.iter().for_each(|wrong| println!("OUT OF TOLERANCE {wrong}"));
     println!("{} replays compared with the table, {} out of tolerance", results.len(), wrong.len());

@@ -14,6 +14,7 @@ use emberkeep::node::policy_name;
 use emberkeep_storage::Eviction;
 
 use crate::{
+    kept::Kept,
     replay::{Cache, replay},
     requests::{self, Request},
 };
@@ -156,19 +157,44 @@ impl Cell {
     }
 }
 
-/// Replays every row that ours are compared with, some at once.
+/// Replays every row that ours are compared with, some at once; not those that `keep` has.
 ///
 /// # Errors
-/// What a replay met.
-pub fn run(table: &Table, threads: usize) -> Result<Vec<Cell>, String> {
+/// What a replay met, or that the results cannot be kept.
+pub fn run(table: &Table, threads: usize, keep: Option<&Path>) -> Result<Vec<Cell>, String> {
+    let kept = keep.map_or(Ok(Kept::default()), Kept::open)?;
+    let mut cells = rows(table)?;
+    cells.iter_mut().for_each(|cell| kept.fill(cell));
+    let rows: Vec<Cell> = cells.extract_if(.., |cell| cell.one_stripe.is_nan()).collect();
+    let (next, done) = (AtomicUsize::new(0), Mutex::new((cells, kept)));
+    std::thread::scope(|scope| {
+        let work = || -> Result<(), String> {
+            while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let cell = filled(row, &table.traces[&row.trace])?;
+                let mut done = done.lock().expect("no panic with the results");
+                done.1.add(&cell)?;
+                done.0.push(cell);
+            }
+            Ok(())
+        };
+        let running: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+        running.into_iter().try_for_each(|thread| thread.join().expect("a replay does not panic"))
+    })?;
+    let (mut cells, _) = done.into_inner().expect("no panic with the results");
+    cells.sort_by(|a, b| (&a.trace, a.capacity).cmp(&(&b.trace, b.capacity)));
+    Ok(cells)
+}
+
+/// What is to be replayed; ratios that are not known are NaN.
+fn rows(table: &Table) -> Result<Vec<Cell>, String> {
     let mut rows = Vec::new();
     for trace in table.traces.keys() {
         for capacity in table.capacities(trace) {
             for (policy, row, tolerance) in COMPARED {
                 let reference = table.percent(trace, capacity, row);
                 let reference = reference.ok_or(format!("no row {trace},{capacity},{row}"))?;
+                let (one_stripe, default_stripes) = (f64::NAN, f64::NAN);
                 let trace = trace.clone();
-                let (one_stripe, default_stripes) = (0.0, 0.0);
                 rows.push(Cell {
                     trace,
                     capacity,
@@ -181,32 +207,7 @@ pub fn run(table: &Table, threads: usize) -> Result<Vec<Cell>, String> {
             }
         }
     }
-    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        let work = || -> Result<(), String> {
-            while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let at = next.load(Ordering::Relaxed);
-                let cell = filled(row, &table.traces[&row.trace])?;
-                println!(
-                    "{at:>4}/{} {:<20} {:>7} {:<10} {:>7.3} table {:>7.3}, default stripes {:>7.3}",
-                    rows.len(),
-                    cell.trace,
-                    cell.capacity,
-                    policy_name(cell.policy),
-                    cell.one_stripe,
-                    cell.reference,
-                    cell.default_stripes
-                );
-                done.lock().expect("no panic with the results").push(cell);
-            }
-            Ok(())
-        };
-        let running: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-        running.into_iter().try_for_each(|thread| thread.join().expect("a replay does not panic"))
-    })?;
-    let mut cells = done.into_inner().expect("no panic with the results");
-    cells.sort_by(|a, b| (&a.trace, a.capacity).cmp(&(&b.trace, b.capacity)));
-    Ok(cells)
+    Ok(rows)
 }
 
 fn filled(row: &Cell, requests: &[Request]) -> Result<Cell, String> {

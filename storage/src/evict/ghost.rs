@@ -1,45 +1,40 @@
-//! Who was evicted lately: a set of fingerprints that forgets the oldest.
+//! Who was evicted lately: a set of fingerprints that forgets by age.
 //!
-//! Behaves nearly like a queue of the last n evicted keys, those that came back left out, with a
-//! fast look-up, at 2 to 2.5 bytes each. A bucket is one cache line of 32 cells; a key belongs to
-//! one bucket, a full bucket forgets its oldest. A cell holds 12 bits of the hash and the number of
-//! a *step*, an eighth of the queue; it is steps that are forgotten, when all ghosts together are
-//! too many. The number has four bits and comes round again: cells of forgotten steps are wiped
-//! whenever their bucket is used, several times a step. A stranger is taken for a ghost about
-//! once in 200 look-ups: it then enters the main queue and has to be evicted from there, nothing
-//! worse.
+//! Behaves like a ring of the last n evicted keys with a fast look-up, at 2 to 2.5 bytes each. A
+//! bucket is one cache line of 32 cells; a key belongs to one bucket, a full bucket forgets its
+//! oldest. A cell holds 12 bits of the hash and 4 bits of age: the life of a ghost has ten steps,
+//! and the number of the step wraps after sixteen. What has outlived its step is wiped whenever
+//! its bucket is used, several times a step, so a number that comes round again finds an empty
+//! cell. A stranger is taken for a ghost about once in 200 look-ups: it then enters the main queue
+//! and has to be evicted from there, nothing worse.
 //!
 //! Not saved in snapshots: after a restart nobody was evicted lately.
 
 /// Cells in a bucket: 64 bytes.
 const CELLS: usize = 32;
-/// Steps in a full queue of which nobody came back.
-const PARTS: usize = 8;
-/// Numbers of steps.
-const NUMBERS: u64 = 16;
-/// Most steps that are remembered; with many who came back they hold less than an eighth each.
-const SPAN_MAX: u64 = 13;
+/// Steps in the life of a ghost.
+const LIFE: u64 = 10;
+/// The number of a step has four bits.
+const STEPS: u64 = 16;
 const FINGERPRINT: u16 = 0x0fff;
 
-const _: () = assert!(PARTS + 1 < SPAN_MAX as usize && SPAN_MAX + 2 < NUMBERS, "time to wipe a number");
+const _: () = assert!(LIFE + 2 < STEPS, "who is too old is told from who is new");
 
 /// The keys that were evicted lately.
 #[derive(Debug, Default)]
 pub(crate) struct Ghosts {
     /// Zero is an empty cell; the lower bits are the fingerprint, never zero, the upper the step.
     buckets: Vec<[u16; CELLS]>,
-    /// The oldest step that is remembered, and the current one.
-    oldest: u64,
-    newest: u64,
-    /// Ghosts of each step, and of all that are remembered.
-    of_step: [usize; NUMBERS as usize],
-    all: usize,
+    /// The current step.
+    step: u64,
+    /// Ghosts added in it.
+    added: u64,
 }
 
 impl Ghosts {
-    /// Remembers `hash`, and of those before it as many as make `limit`. `entries` is how many
-    /// entries the cache holds: room for as many ghosts is made when it has changed a lot, and all
-    /// are forgotten then, which is only while it fills.
+    /// Remembers `hash`, and of those before it the last `limit`. `entries` is how many entries the
+    /// cache holds: room for as many ghosts is made when it has changed a lot, and all are forgotten
+    /// then, which is only while it fills.
     pub(crate) fn add(&mut self, hash: u32, entries: usize, limit: usize) {
         let room = self.buckets.len() * CELLS;
         if entries > room || entries < room / 4 {
@@ -48,17 +43,15 @@ impl Ghosts {
                 *self = Ghosts { buckets: vec![[0; CELLS]; buckets], ..Ghosts::default() };
             }
         }
-        self.advance(limit);
-        let (oldest, newest) = (self.oldest, self.newest);
+        self.added += 1;
+        if self.added * LIFE > limit as u64 {
+            (self.step, self.added) = (self.step + 1, 0);
+        }
+        let now = self.step;
         let cells = self.bucket(hash);
-        wipe(cells, oldest, newest);
-        let cell =
-            cells.iter_mut().max_by_key(|cell| if **cell == 0 { NUMBERS } else { age(**cell, newest) });
-        let cell = cell.expect("a bucket has cells");
-        let before = std::mem::replace(cell, number(newest) << 12 | fingerprint(hash));
-        self.uncount(before);
-        self.of_step[usize::from(number(newest))] += 1;
-        self.all += 1;
+        wipe(cells, now);
+        let oldest = cells.iter_mut().max_by_key(|cell| if **cell == 0 { STEPS } else { age(**cell, now) });
+        *oldest.expect("a bucket has cells") = ((now % STEPS) as u16) << 12 | fingerprint(hash);
     }
 
     /// Whether `hash` is among the ghosts; it is forgotten then.
@@ -66,38 +59,11 @@ impl Ghosts {
         if self.buckets.is_empty() {
             return false;
         }
-        let (oldest, newest) = (self.oldest, self.newest);
+        let now = self.step;
         let cells = self.bucket(hash);
-        wipe(cells, oldest, newest);
+        wipe(cells, now);
         let found = cells.iter_mut().find(|cell| **cell & FINGERPRINT == fingerprint(hash));
-        let Some(found) = found.map(std::mem::take) else { return false };
-        self.uncount(found);
-        true
-    }
-
-    /// Begins a new step if the current one is full, and forgets the oldest of too many ghosts; half
-    /// a step too many and half a step too few are the same.
-    fn advance(&mut self, limit: usize) {
-        if self.of_step[usize::from(number(self.newest))] * PARTS >= limit {
-            self.newest += 1;
-        }
-        let half_a_step = limit / (2 * PARTS);
-        while self.oldest < self.newest
-            && (self.all >= limit + half_a_step || self.newest - self.oldest >= SPAN_MAX)
-        {
-            self.all -= std::mem::take(&mut self.of_step[usize::from(number(self.oldest))]);
-            self.oldest += 1;
-        }
-    }
-
-    /// A cell is used for another, or was taken.
-    fn uncount(&mut self, cell: u16) {
-        let of_step = &mut self.of_step[usize::from(cell >> 12)];
-        // Of a cell that was wiped too late nobody knows any more.
-        if cell != 0 && *of_step > 0 {
-            *of_step -= 1;
-            self.all -= 1;
-        }
+        found.map(|cell| *cell = 0).is_some()
     }
 
     /// The upper bits choose the bucket, the lower ones are the fingerprint.
@@ -107,10 +73,10 @@ impl Ghosts {
     }
 }
 
-/// Forgets the cells of steps that are forgotten.
-fn wipe(cells: &mut [u16; CELLS], oldest: u64, newest: u64) {
+/// Forgets who is too old.
+fn wipe(cells: &mut [u16; CELLS], now: u64) {
     for cell in cells {
-        if age(*cell, newest) > newest - oldest {
+        if age(*cell, now) > LIFE {
             *cell = 0;
         }
     }
@@ -120,14 +86,9 @@ fn fingerprint(hash: u32) -> u16 {
     (hash as u16 & FINGERPRINT).max(1)
 }
 
-/// A step as a cell names it.
-fn number(step: u64) -> u16 {
-    (step % NUMBERS) as u16
-}
-
 /// In steps. Of an empty cell it means nothing.
-fn age(cell: u16, newest: u64) -> u64 {
-    (newest + NUMBERS - u64::from(cell >> 12)) % NUMBERS
+fn age(cell: u16, now: u64) -> u64 {
+    (now + STEPS - u64::from(cell >> 12)) % STEPS
 }
 
 #[cfg(test)]
@@ -154,25 +115,12 @@ mod tests {
     fn nobody_becomes_young_again_by_getting_old() {
         let mut ghosts = Ghosts::default();
         (0..1000).for_each(|i| ghosts.add(hash(i), 1000, 1000));
-        // More steps than there are numbers, with half of the newcomers coming back.
-        (1000..5000).for_each(|i| {
-            ghosts.add(hash(i), 1000, 1000);
-            if i % 2 == 0 {
-                ghosts.take(hash(i));
-            }
-        });
-        assert!(remembered(&mut ghosts, 0..1000) < 20);
-    }
-
-    #[test]
-    fn who_came_back_takes_no_room() {
-        let mut ghosts = Ghosts::default();
-        (0..900).for_each(|i| ghosts.add(hash(i), 1000, 1000));
-        (1000..3000).for_each(|i| {
+        // As many steps as their number wraps after, with nearly all of the newcomers coming back.
+        (1000..2600).for_each(|i| {
             ghosts.add(hash(i), 1000, 1000);
             ghosts.take(hash(i));
         });
-        assert!(remembered(&mut ghosts, 0..900) > 850);
+        assert!(remembered(&mut ghosts, 0..1000) < 20);
     }
 
     #[test]
