@@ -55,7 +55,10 @@ fn server(fail: Arc<AtomicBool>, meet: Option<(SyncSender<()>, Receiver<()>)>) -
         components.vfs = wrap(components.vfs, around);
         components
     };
-    Server::on(tempfile::tempdir().unwrap(), components, |s| s.engine.checkpoint_bytes = 1 << 20)
+    Server::on(tempfile::tempdir().unwrap(), components, |s| {
+        s.engine.checkpoint_bytes = 1 << 20;
+        s.engine.compress = None;
+    })
 }
 
 fn number(json: &serde_json::Value) -> u64 {
@@ -64,7 +67,7 @@ fn number(json: &serde_json::Value) -> u64 {
 
 #[test]
 fn durability_tells_how_far_the_log_is_and_what_a_restart_would_read() {
-    let server = Server::start();
+    let server = Server::over(tempfile::tempdir().unwrap(), |s| s.engine.compress = None);
     let seq: u64 = server.put("/v1/keys/a", b"1").is(201).header("emberkeep-seq").unwrap().parse().unwrap();
     let json = server.get("/v1/durability").is(200).json();
     assert_eq!(json["fsync"], "always");
