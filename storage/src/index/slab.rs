@@ -153,7 +153,7 @@ impl Slab {
         self[slot].freq = freq;
     }
 
-    /// The queue that holds the entry, [`NO_QUEUE`] if none does.
+    /// The queue that holds the entry, 0 if none does.
     pub fn queue(&self, slot: Slot) -> u8 {
         self[slot].queue
     }
