@@ -525,6 +525,8 @@ fn open(disk: &SimDisk, clock: &SimClock, background: Background) -> Result<Engi
         max_items: Some(ITEMS_MAX),
         allow_downgrade: true,
         stripes: Some(2),
+        // What the log holds is compared with what is read.
+        compress: None,
         ..Settings::new("/data")
     };
     // Every run has its own randomness; all runs together are repeatable.
