@@ -12,7 +12,7 @@ use crate::{
     wal::{
         Config,
         segment::{Spare, create_spare, renew},
-        staging::{SPARES, Staging},
+        staging::{SPARES, SPARES_SET_ASIDE, Staging},
     },
 };
 
@@ -27,6 +27,10 @@ pub(crate) struct Preparer {
 
 impl Preparer {
     /// Takes over what an earlier run prepared and did not use; removes what is not of full size.
+    ///
+    /// Not a used file that a rotation had cut just before a kill, if fewer than two others are set
+    /// aside: on a full disk its blocks would be gone. It is no spare, but long enough for the next
+    /// start to write a segment to, which leaves it one of full size.
     pub(crate) fn adopt(config: &Config) -> Result<Preparer> {
         let dir = config.data_dir.join(WAL_DIR);
         let failed = |what: &str, e| Error::io(format!("cannot {what} dir={}", dir.display()), e);
@@ -40,6 +44,10 @@ impl Preparer {
             let path = dir.join(&entry.name);
             let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|n| n.parse::<u64>().ok());
             next_number = next_number.max(number.map_or(0, |n| n.saturating_add(1)));
+            let few = ready.len() + used.len() < SPARES_SET_ASIDE;
+            if few && file_name::is_used(&entry.name) && entry.len < config.segment_bytes {
+                continue;
+            }
             if entry.len != config.segment_bytes || ready.len() + used.len() == SPARES {
                 config.vfs.remove_file(&path).map_err(|e| failed("remove a spare segment", e))?;
             } else if file_name::is_used(&entry.name) {

@@ -150,6 +150,40 @@ fn a_start_on_a_full_disk_may_be_cut_anywhere() {
     assert!(images > 100, "images={images}");
 }
 
+/// Killed while it fills the disk, at each operation. Found by a kill between the cut of the old
+/// segment and the first frame of the new one: the file that was cut was thrown away as too short to
+/// be a spare, and the second start had nothing to write to.
+#[test]
+fn who_fills_a_disk_may_be_killed_anywhere_and_every_start_after_that_works() {
+    let settings = Settings { max_value_bytes: 4000, ..small(Fsync::Never) };
+    let first = Lab::new(settings.clone());
+    let engine = first.open().unwrap();
+    for _ in 0..4 {
+        engine.step().unwrap();
+    }
+    // From here on two files are set aside.
+    let before = first.disk.op_count();
+    fill_until_refused(&first, &engine, &mut Book::default());
+    let mut points = first.disk.crash_points();
+    points.seek(before);
+    let mut kills = 0;
+    loop {
+        let point = points.point();
+        let mut disk = point.image(&Choice::All);
+        for start in 1..=4 {
+            disk.set_capacity(Some(used(&disk)));
+            let lab = lab_on(disk, &first.clock, &settings);
+            let _running = lab.open().unwrap_or_else(|e| panic!("k={} start={start}: {e}", point.k()));
+            disk = lab.disk.after_kill();
+        }
+        kills += 1;
+        if !points.advance() {
+            break;
+        }
+    }
+    assert!(kills > 100, "kills={kills}");
+}
+
 #[test]
 fn stops_in_order_and_kills_on_a_full_disk_come_in_any_order() {
     let settings = Settings { max_value_bytes: 4000, ..small(Fsync::Always) };
