@@ -4,8 +4,8 @@
 //!
 //! A key has four counters, all in one block of 64 bytes, and its estimate is the least of them:
 //! never too low, too high only if others share all four. Counters are halved once in every
-//! [`SAMPLE`] additions per entry, one block after the other, so there is no pause. Eight bytes
-//! for each entry of the cache.
+//! [`SAMPLE`] additions per entry, one block after the other, so there is no pause. Eight to
+//! sixteen bytes for each entry of the cache: the number of blocks doubles.
 
 /// Eight words of sixteen counters.
 type Block = [u64; 8];
