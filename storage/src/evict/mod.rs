@@ -14,10 +14,9 @@ pub mod list;
 pub mod policy;
 
 mod climber;
-mod fifo;
 mod ghost;
 mod lfu;
-mod lru;
+mod queue;
 mod random;
 mod s3fifo;
 mod sieve;
@@ -30,7 +29,7 @@ mod contract;
 use std::{fmt, sync::Arc};
 
 use crate::evict::{
-    fifo::Fifo, lfu::Lfu, lru::Lru, random::Random, s3fifo::S3Fifo, sieve::Sieve, wtinylfu::WTinyLfu,
+    lfu::Lfu, queue::Queue, random::Random, s3fifo::S3Fifo, sieve::Sieve, wtinylfu::WTinyLfu,
 };
 use crate::settings::Eviction;
 pub use crate::{
@@ -61,16 +60,16 @@ impl fmt::Debug for PolicyFactory {
 #[derive(Debug)]
 pub(crate) enum AnyPolicy {
     S3Fifo(S3Fifo),
-    Lru(Lru),
+    Lru(Queue),
     Lfu(Lfu),
     /// The order of those without a deadline; see [`AnyPolicy::prefers_deadlines`].
-    Ttl(Lru),
+    Ttl(Queue),
     Random(Random),
     Sieve(Sieve),
     WTinyLfu(WTinyLfu),
-    Fifo(Fifo),
+    Fifo(Queue),
     /// An order that nobody leaves by; it is there for the policy that may come after.
-    NoEviction(Fifo),
+    NoEviction(Queue),
     Custom(Box<dyn Policy>),
 }
 
@@ -79,12 +78,14 @@ macro_rules! dispatch {
     ($self:ident, $policy:ident => $call:expr) => {
         match $self {
             AnyPolicy::S3Fifo($policy) => $call,
-            AnyPolicy::Lru($policy) | AnyPolicy::Ttl($policy) => $call,
+            AnyPolicy::Lru($policy)
+            | AnyPolicy::Ttl($policy)
+            | AnyPolicy::Fifo($policy)
+            | AnyPolicy::NoEviction($policy) => $call,
             AnyPolicy::Lfu($policy) => $call,
             AnyPolicy::Random($policy) => $call,
             AnyPolicy::Sieve($policy) => $call,
             AnyPolicy::WTinyLfu($policy) => $call,
-            AnyPolicy::Fifo($policy) | AnyPolicy::NoEviction($policy) => $call,
             AnyPolicy::Custom($policy) => $call,
         }
     };
@@ -98,14 +99,14 @@ impl AnyPolicy {
     pub(crate) fn new(eviction: Eviction, by_bytes: bool, custom: Option<&PolicyFactory>) -> AnyPolicy {
         match eviction {
             Eviction::S3Fifo => AnyPolicy::S3Fifo(S3Fifo::new(by_bytes)),
-            Eviction::Lru => AnyPolicy::Lru(Lru::new()),
+            Eviction::Lru => AnyPolicy::Lru(Queue::by_use()),
             Eviction::Lfu => AnyPolicy::Lfu(Lfu::new()),
-            Eviction::Ttl => AnyPolicy::Ttl(Lru::new()),
+            Eviction::Ttl => AnyPolicy::Ttl(Queue::by_use()),
             Eviction::Random => AnyPolicy::Random(Random::new()),
             Eviction::Sieve => AnyPolicy::Sieve(Sieve::new()),
             Eviction::WTinyLfu => AnyPolicy::WTinyLfu(WTinyLfu::new(by_bytes)),
-            Eviction::Fifo => AnyPolicy::Fifo(Fifo::new()),
-            Eviction::NoEviction => AnyPolicy::NoEviction(Fifo::new()),
+            Eviction::Fifo => AnyPolicy::Fifo(Queue::by_arrival()),
+            Eviction::NoEviction => AnyPolicy::NoEviction(Queue::by_arrival()),
             Eviction::Custom => {
                 let PolicyFactory(make) = custom.expect("a custom policy comes with its factory");
                 AnyPolicy::Custom(make())

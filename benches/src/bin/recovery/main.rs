@@ -16,10 +16,11 @@
 mod fill;
 mod servers;
 
-use std::{collections::HashMap, path::PathBuf, process::Command, thread, time::Duration};
+use std::{path::PathBuf, process::Command, thread, time::Duration};
 
 use emberkeep_benches::{
     peer::{Kind, is_there},
+    report::{self, Flags},
     settings,
 };
 use emberkeep_storage::{Components, Engine};
@@ -51,11 +52,11 @@ fn main() {
         Some(OPEN) => open_and_tell(&arguments[1]),
         _ => {}
     }
-    let options = Options::parse(arguments);
+    let options = Options::parse();
     println!("{}\n", options.machine());
-    options.print("The engine", options.engine());
+    println!("{}", report::table("The engine", &options.engine(), options.markdown));
     if is_there(Kind::Redis) && is_there(Kind::Emberkeep) {
-        options.print("To the first answer", options.servers());
+        println!("{}", report::table("To the first answer", &options.servers(), options.markdown));
     } else {
         println!("No servers: redis-server or target/release/emberkeep is missing.");
     }
@@ -142,59 +143,24 @@ impl Options {
         value_lens.iter().map(|&len| (len, entries(len))).collect()
     }
 
-    fn print(&self, title: &str, lines: Vec<Vec<String>>) {
-        println!("### {title}\n");
-        for (n, cells) in lines.iter().enumerate() {
-            println!(
-                "{}",
-                if self.markdown { format!("| {} |", cells.join(" | ")) } else { cells.join("\t") }
-            );
-            if n == 0 && self.markdown {
-                println!("|{}", " ---: |".repeat(cells.len()));
-            }
-        }
-        println!();
-    }
-
     fn machine(&self) -> String {
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let cpu = read("/proc/cpuinfo");
-        let cpu = cpu.lines().find_map(|l| l.strip_prefix("model name")).unwrap_or_default();
-        let load = read("/proc/loadavg");
         format!(
-            "Machine: {} cores, {}; Linux {}; data in {}, in the page cache.\nLoad when it began: {}.\n\
-             Command: `cargo run --release -p emberkeep-benches --bin recovery -- {}`.\n\
-             Medians of {} starts; values do not compress. Redis without fsync, its log never rewritten.",
-            cores(),
-            cpu.trim_start_matches([':', '\t', ' ']),
-            read("/proc/sys/kernel/osrelease").trim(),
+            "{}\nData in {}, in the page cache. Medians of {} starts; values do not compress. Redis without \
+             fsync, its log never rewritten.",
+            report::machine("recovery"),
             self.dir.display(),
-            load.split(' ').next().unwrap_or_default(),
-            std::env::args().skip(1).collect::<Vec<_>>().join(" "),
             self.rounds,
         )
     }
 
-    fn parse(arguments: Vec<String>) -> Options {
-        let mut given = HashMap::new();
-        let mut arguments = arguments.into_iter();
-        while let Some(argument) = arguments.next() {
-            let Some(name) = argument.strip_prefix("--") else { usage(&argument) };
-            let value = if name == "markdown" { Some(String::new()) } else { arguments.next() };
-            given.insert(name.to_owned(), value.unwrap_or_else(|| usage(name)));
+    fn parse() -> Options {
+        let mut flags = Flags::parse("recovery/main.rs");
+        Options {
+            rounds: flags.take("rounds", 3).max(1),
+            entries: flags.take("entries", 1_000_000).max(5),
+            dir: flags.take("dir", std::env::temp_dir()),
+            markdown: flags.markdown(),
         }
-        let mut take = |name: &str, default: &str| given.remove(name).unwrap_or_else(|| default.to_owned());
-        let number = |text: String| text.parse::<u64>().unwrap_or_else(|_| usage(&text));
-        let options = Options {
-            rounds: number(take("rounds", "3")).max(1) as usize,
-            entries: number(take("entries", "1000000")).max(5),
-            dir: take("dir", &std::env::temp_dir().to_string_lossy()).into(),
-            markdown: given.remove("markdown").is_some(),
-        };
-        if let Some(unknown) = given.keys().next() {
-            usage(unknown);
-        }
-        options
     }
 }
 
@@ -206,11 +172,6 @@ fn open_and_tell(dir: &str) -> ! {
     let ms = |span: Duration| span.as_secs_f64() * 1e3;
     println!("{} {} {} {}", found.items, ms(found.took), ms(found.snapshot_took), ms(found.replay_took));
     std::process::exit(0)
-}
-
-fn usage(wrong: &str) -> ! {
-    eprintln!("not an argument: {wrong}; the head of benches/src/bin/recovery/main.rs lists them");
-    std::process::exit(2)
 }
 
 fn cores() -> usize {

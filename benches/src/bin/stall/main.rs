@@ -16,7 +16,6 @@
 mod load;
 
 use std::{
-    collections::HashMap,
     path::PathBuf,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
@@ -26,6 +25,7 @@ use std::{
 use emberkeep_benches::{
     fill_engine, fill_redis, open,
     peer::{Client, Kind, Server, is_there},
+    report::{self, Flags},
     settings,
 };
 use emberkeep_storage::{Background, Fsync, Settings, vfs::os::OsVfs};
@@ -75,8 +75,8 @@ fn main() {
         println!("No peer: redis-server is missing.");
     }
     let outcomes: Vec<Outcome> = jobs.into_iter().map(|job| options.run(job)).collect();
-    options.print(&latencies(&outcomes));
-    options.print(&costs(&outcomes));
+    println!("{}", report::table("Latencies", &latencies(&outcomes), options.markdown));
+    println!("{}", report::table("What it costs", &costs(&outcomes), options.markdown));
 }
 
 impl Job {
@@ -164,34 +164,11 @@ impl Options {
         })
     }
 
-    fn print(&self, lines: &[Vec<String>]) {
-        for (n, cells) in lines.iter().enumerate() {
-            println!(
-                "{}",
-                if self.markdown { format!("| {} |", cells.join(" | ")) } else { cells.join("\t") }
-            );
-            if n == 0 && self.markdown {
-                println!("|{}", " ---: |".repeat(cells.len()));
-            }
-        }
-        println!();
-    }
-
     fn machine(&self) -> String {
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let cpu = read("/proc/cpuinfo");
-        let cpu = cpu.lines().find_map(|l| l.strip_prefix("model name")).unwrap_or_default();
-        let load = read("/proc/loadavg");
         format!(
-            "Machine: {} cores, {}; Linux {}; data in {}.\nLoad when it began: {}.\n\
-             Command: `cargo run --release -p emberkeep-benches --bin stall -- {}`.\n\
-             {} keys, values of {} bytes, {} SET/s and {} GET/s due; both sync once a second.",
-            thread::available_parallelism().map_or(1, usize::from),
-            cpu.trim_start_matches([':', '\t', ' ']),
-            read("/proc/sys/kernel/osrelease").trim(),
+            "{}\nData in {}. {} keys, values of {} bytes, {} SET/s and {} GET/s due; both sync once a second.",
+            report::machine("stall"),
             self.dir.display(),
-            load.split(' ').next().unwrap_or_default(),
-            std::env::args().skip(1).collect::<Vec<_>>().join(" "),
             self.load.keys,
             self.load.value_len,
             self.load.sets_per_sec,
@@ -200,32 +177,20 @@ impl Options {
     }
 
     fn parse() -> Options {
-        let mut given = HashMap::new();
-        let mut arguments = std::env::args().skip(1);
-        while let Some(argument) = arguments.next() {
-            let Some(name) = argument.strip_prefix("--") else { usage(&argument) };
-            let value = if name == "markdown" { Some(String::new()) } else { arguments.next() };
-            given.insert(name.to_owned(), value.unwrap_or_else(|| usage(name)));
-        }
-        let mut take = |name: &str, default: &str| given.remove(name).unwrap_or_else(|| default.to_owned());
-        let number = |text: String| text.parse::<u64>().unwrap_or_else(|_| usage(&text));
+        let mut flags = Flags::parse("stall/main.rs");
         let load = Load {
-            keys: number(take("keys", "2000000")).max(1),
+            keys: flags.take("keys", 2_000_000).max(1),
             value_len: 100,
-            sets_per_sec: number(take("sets", "20000")).max(1),
-            gets_per_sec: number(take("gets", "2000")).max(1),
+            sets_per_sec: flags.take("sets", 20_000).max(1),
+            gets_per_sec: flags.take("gets", 2_000).max(1),
         };
-        let options = Options {
+        Options {
             load,
-            span: Duration::from_secs(number(take("secs", "8")).max(1)),
-            dir: take("dir", &std::env::temp_dir().to_string_lossy()).into(),
-            rate: take("rate", "256MiB"),
-            markdown: given.remove("markdown").is_some(),
-        };
-        if let Some(unknown) = given.keys().next() {
-            usage(unknown);
+            span: Duration::from_secs(flags.take("secs", 8).max(1)),
+            dir: flags.take("dir", std::env::temp_dir()),
+            rate: flags.take("rate", "256MiB".to_owned()),
+            markdown: flags.markdown(),
         }
-        options
     }
 }
 
@@ -276,9 +241,4 @@ fn sorted(samples: &[Sample], is_set: bool) -> Vec<f64> {
 fn at(sorted: &[f64], share: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
     sorted.get((last as f64 * share) as usize).copied().unwrap_or(f64::NAN)
-}
-
-fn usage(wrong: &str) -> ! {
-    eprintln!("not an argument: {wrong}; the head of benches/src/bin/stall/main.rs lists them");
-    std::process::exit(2)
 }

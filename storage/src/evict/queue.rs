@@ -1,29 +1,44 @@
-//! Least recently used, exactly: one queue, and whatever is used goes to its head.
+//! One queue, from whose tail entries leave. They come in at its head; what a use does to them is
+//! the policy:
+//!
+//! * `lru`: whatever is used goes to the head again, so the least recently used leaves, exactly.
+//! * `fifo`: nothing, so the oldest leaves, whatever was read or overwritten meanwhile. The cheapest
+//!   order there is, and a poor one; the others are measured against it.
 
 use crate::{
     evict::{list::List, policy::Policy},
     index::slab::{Slab, Slot},
 };
 
-/// The policy `lru`.
+/// The policies `lru` and `fifo`.
 #[derive(Debug)]
-pub(crate) struct Lru {
+pub(crate) struct Queue {
     queue: List,
+    /// A use counts as coming anew.
+    by_use: bool,
 }
 
-impl Lru {
-    pub(crate) fn new() -> Lru {
-        Lru { queue: List::new(1) }
+impl Queue {
+    /// `lru`.
+    pub(crate) fn by_use() -> Queue {
+        Queue { queue: List::new(1), by_use: true }
+    }
+
+    /// `fifo`.
+    pub(crate) fn by_arrival() -> Queue {
+        Queue { queue: List::new(1), by_use: false }
     }
 }
 
-impl Policy for Lru {
+impl Policy for Queue {
     fn on_insert(&mut self, slab: &mut Slab, slot: Slot) {
         self.queue.push(slab, slot);
     }
 
     fn on_hit(&mut self, slab: &mut Slab, slot: Slot) {
-        self.queue.to_head(slab, slot);
+        if self.by_use {
+            self.queue.to_head(slab, slot);
+        }
     }
 
     fn on_update(&mut self, _: &mut Slab, _: Slot, old_charge: u64, new_charge: u64) {
@@ -69,7 +84,7 @@ mod tests {
         fn the_order_is_that_of_the_last_use(
             steps in proptest::collection::vec((0u8..3, 0usize..20), 0..200),
         ) {
-            let (mut slab, mut lru) = (Slab::new(), Lru::new());
+            let (mut slab, mut lru) = (Slab::new(), Queue::by_use());
             let mut model: Vec<Slot> = Vec::new();
             for (step, pick) in steps {
                 match step {
