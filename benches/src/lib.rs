@@ -1,6 +1,5 @@
 //! What the measurements share: an engine to measure, real servers beside each other, and keys.
 
-pub mod no_log;
 pub mod peer;
 pub mod report;
 

@@ -1,16 +1,11 @@
 //! One replay: a whole engine, in memory, that meets every request in turn.
 
-use std::{
-    io::{self, IoSlice},
-    path::Path,
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use emberkeep_storage::{
     Background, Components, Engine, ErrorKind, Eviction, Fsync, Settings, Write,
     clock::SystemClock,
-    sim::{around, disk::SimDisk},
-    vfs::File,
+    sim::{disk::SimDisk, no_log::no_log},
 };
 
 use crate::requests::Request;
@@ -93,7 +88,7 @@ fn open(cache: Cache) -> emberkeep_storage::Result<Engine> {
     let disk = SimDisk::new();
     disk.stop_recording();
     let components = Components {
-        vfs: around::wrap(Arc::new(disk), Forgets),
+        vfs: no_log(Arc::new(disk)),
         clock: Arc::new(SystemClock),
         seed: [7; 32],
         background: Background::Manual,
@@ -113,23 +108,4 @@ fn open(cache: Cache) -> emberkeep_storage::Result<Engine> {
         ..Settings::new("/data")
     };
     Engine::open(settings, components)
-}
-
-/// Takes what is written to the log for written.
-#[derive(Debug)]
-struct Forgets;
-
-impl around::Around for Forgets {
-    fn write_at(
-        &self,
-        path: &Path,
-        inner: &dyn File,
-        offset: u64,
-        bufs: &[IoSlice<'_>],
-    ) -> io::Result<usize> {
-        if path.parent().is_some_and(|dir| dir.ends_with("wal")) {
-            return Ok(bufs.iter().map(|buf| buf.len()).sum());
-        }
-        inner.write_at(offset, bufs)
-    }
 }

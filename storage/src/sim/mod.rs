@@ -18,6 +18,7 @@ pub mod crash;
 pub mod disk;
 pub mod faults;
 mod file;
+pub mod no_log;
 mod op;
 mod state;
 pub mod units;

@@ -1,16 +1,16 @@
 //! Filling one cache in this process, or redis-server, and looking at its memory.
 
-use std::{collections::HashMap, hint::black_box, time::Duration};
+use std::{collections::HashMap, hint::black_box, sync::Arc, time::Duration};
 
 use emberkeep_benches::{
-    key,
-    no_log::no_log,
-    open,
+    key, open,
     peer::{Kind, Server},
     report::rss,
     settings,
 };
-use emberkeep_storage::{Background, Engine, ErrorKind, Expiry, Fsync, Settings, Write};
+use emberkeep_storage::{
+    Background, Engine, ErrorKind, Expiry, Fsync, Settings, Write, sim::no_log::no_log, vfs::os::OsVfs,
+};
 
 /// Far away, so that nothing expires.
 const TTL: Duration = Duration::from_secs(100_000);
@@ -117,7 +117,7 @@ impl Fill {
         let dir = tempfile::tempdir().expect("a directory can be created");
         let settings =
             Settings { max_items, fsync: Fsync::Never, staging_bytes: STAGING_BYTES, ..settings(dir.path()) };
-        let engine = open(settings, no_log(), Background::Threads);
+        let engine = open(settings, no_log(Arc::new(OsVfs)), Background::Threads);
         let value = vec![b'v'; self.value_len];
         let expiry = if self.timed { Expiry::In(TTL) } else { Expiry::Never };
         let put = |key: &[u8]| put(&engine, key, &Write { expiry, ..Write::new(&value) });

@@ -2,9 +2,10 @@
 
 use std::{collections::HashMap, path::Path, sync::Arc, sync::Mutex};
 
-use emberkeep_benches::{KEY_LEN, no_log::no_log, open, settings};
+use emberkeep_benches::{KEY_LEN, open, settings};
 use emberkeep_storage::{
     Background, Engine, ErrorKind, Fsync, Settings, Write,
+    sim::no_log::no_log,
     vfs::{Vfs, os::OsVfs},
 };
 
@@ -56,7 +57,7 @@ impl Kind {
         let room = 2 * keys;
         match self {
             Kind::Emberkeep => engine(dir, Arc::new(OsVfs)),
-            Kind::EmberkeepNoLog => engine(dir, no_log()),
+            Kind::EmberkeepNoLog => engine(dir, no_log(Arc::new(OsVfs))),
             Kind::Moka => Box::new(moka::sync::Cache::<Box<[u8]>, Arc<[u8]>>::new(room)),
             Kind::QuickCache => {
                 Box::new(quick_cache::sync::Cache::<Box<[u8]>, Arc<[u8]>>::new(room as usize))

@@ -9,14 +9,14 @@ use std::{
     sync::Arc,
 };
 
-use emberkeep_storage::{
+use crate::{
     sim::around::{Around, wrap},
-    vfs::{File, Vfs, os::OsVfs},
+    vfs::{File, Vfs},
 };
 
-/// The file system of the operating system, without the contents of the log.
-pub fn no_log() -> Arc<dyn Vfs> {
-    wrap(Arc::new(OsVfs), NoLog)
+/// A file system like `inner`, without the contents of the log.
+pub fn no_log(inner: Arc<dyn Vfs>) -> Arc<dyn Vfs> {
+    wrap(inner, NoLog)
 }
 
 #[derive(Debug)]
