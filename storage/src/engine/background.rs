@@ -14,8 +14,8 @@ use crate::{
 /// Pause between two rounds of removing what has expired, when nothing is left to do.
 const EXPIRE_EVERY: Duration = Duration::from_millis(100);
 /// When there is: the pause is so many times as long as the round before it was. A round holds one
-/// lock after the other nearly all the time, so with 64 stripes one read in 64 x 3 finds its stripe
-/// locked: less than the one in a hundred that a p99 is about.
+/// lock after the other nearly all the time, so with 256 stripes one read in 256 x 2 finds its
+/// stripe locked: less than the one in a hundred that a p99 is about.
 const EXPIRE_PAUSE_RATIO: u32 = 1;
 /// And it is at least so long: a round that found no room in the log is short.
 const EXPIRE_PAUSE_MIN: Duration = Duration::from_millis(1);
