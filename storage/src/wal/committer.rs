@@ -18,9 +18,10 @@ use crate::{
     lsn::{LogPosition, Lsn},
     settings::Fsync,
     sync::{Mutex, MutexGuard, Ordering},
-    vfs::{File, write_all_at},
+    vfs::File,
     wal::{
         Config, Shared, Tail,
+        blocks::Blocks,
         preparer::Preparer,
         segment,
         settle::Active,
@@ -128,13 +129,15 @@ impl OnDisk {
 pub(crate) struct Committer {
     config: Config,
     shared: Arc<Shared>,
+    blocks: Blocks,
     want: usize,
     sync_time: Duration,
 }
 
 impl Committer {
-    pub(crate) fn new(config: Config, shared: Arc<Shared>) -> Committer {
-        Committer { config, shared, want: 0, sync_time: Duration::ZERO }
+    pub(crate) fn new(config: Config, shared: Arc<Shared>, active: Option<&Active>) -> Committer {
+        let blocks = Blocks::new(active.map_or(0, |active| active.capacity));
+        Committer { config, shared, blocks, want: 0, sync_time: Duration::ZERO }
     }
 
     /// How the next group gathers: while fewer frames wait than last time, for a quarter of the
@@ -177,7 +180,7 @@ impl Committer {
         };
         let mark = staging.mark_frame(part.mark, part.at.segment, durable_to);
         part.bytes[..mark.len()].copy_from_slice(&mark);
-        write_all_at(&*file, part.at.offset, &mut slices(part)).map_err(|e| {
+        self.blocks.append(&*file, part.at.offset, &slices(part)).map_err(|e| {
             let what = at_risk("cannot write the log", part.at, &self.shared, last);
             self.shared.halt(Error::io(what, e))
         })?;
@@ -208,6 +211,7 @@ impl Committer {
         let spare = preparer.take(capacity);
         let file = segment::activate(&*self.config.vfs, &self.config.data_dir, spare, header)
             .map_err(|e| self.shared.halt(e))?;
+        self.blocks = Blocks::new(capacity);
         let begin = LogPosition { segment: header.first_index, offset: 0 };
         let mut s = self.shared.on_disk.lock();
         s.file = Some(file);

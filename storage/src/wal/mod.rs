@@ -9,6 +9,7 @@
 //!
 //! Not here: what a frame means (`engine`), its layout (`format`).
 
+mod blocks;
 pub mod committer;
 pub mod prefix;
 pub mod preparer;
@@ -144,7 +145,7 @@ impl Wal {
         });
         let preparer = Preparer::adopt(&config)?;
         let staging = Staging::new(&config, tail, active.as_ref(), term, preparer.ready());
-        let committer = Mutex::new(Committer::new(config.clone(), shared.clone()));
+        let committer = Mutex::new(Committer::new(config.clone(), shared.clone(), active.as_ref()));
         let wal = Wal { config, staging, committer, preparer, shared };
         let begun = wal.begin_term(tail, first_index, node_id);
         begun.map_err(|e| wal.halt().cause().cloned().unwrap_or(e))?;

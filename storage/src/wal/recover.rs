@@ -16,6 +16,7 @@
 //! stop, is in [`settle`](super::settle).
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -43,6 +44,8 @@ use crate::{
 
 /// No run begins above this number, so that none comes to the end of them.
 const INDEX_MAX: u64 = u64::MAX >> 1;
+/// Bytes of the last segment that are read at once.
+const CHUNK_LEN: usize = 256 << 10;
 
 /// What the log holds.
 #[derive(Debug)]
@@ -125,13 +128,15 @@ pub fn recover(
         progress(bytes, total);
     })?;
     let last = segments.last().expect("there is a first one");
-    let (content, end, bad) = reader.last(last)?;
+    let (Content { bytes: content, zeros_from }, end, bad) = reader.last(last)?;
+    // Memory behind this was never touched, and need not be.
+    let touched = &content[..zeros_from.max(end as usize)];
     progress(total, total);
     let SegmentReader { chain, frames, clock, .. } = reader;
 
     let end_at = LogPosition { segment: last.header.first_index, offset: end };
-    let clean = judge_end(source, last, &content, end_at, chain, bad)?;
-    let rest = &content[end as usize..];
+    let clean = judge_end(source, last, touched, end_at, chain, bad)?;
+    let rest = &touched[end as usize..];
     let torn_len = rest.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1);
     found.push(SegmentMeta { first_index: last.header.first_index, end });
     // More frames than these cannot have been handed out behind the end, whatever the settings of
@@ -354,19 +359,18 @@ impl<'f> SegmentReader<'f> {
 
     /// A segment that need not be sealed: its bytes, where the valid frames end, and why if not at
     /// the end.
-    pub(super) fn last(&mut self, segment: &Segment) -> Result<(Vec<u8>, u64, Option<Bad>)> {
-        let mut bytes = vec![0; segment.len as usize];
-        read_exact_at(&*segment.file, 0, &mut bytes).map_err(|e| {
+    pub(super) fn last(&mut self, segment: &Segment) -> Result<(Content, u64, Option<Bad>)> {
+        let content = read_sparse(&*segment.file, segment.len).map_err(|e| {
             Error::io(format!("cannot read a log segment file={}", segment.path.display()), e)
         })?;
         // These bytes may be written back (`settle`), so all of them are checked as read this time.
-        if SegmentHeader::decode(&bytes) != Ok(segment.header) {
+        if SegmentHeader::decode(&content.bytes) != Ok(segment.header) {
             let what = "log segment header: not what it was when it was read before";
             let first = segment.header.first_index;
             return Err(Error::corrupt(&segment.path, 0, what).with_lsns(first, u64::MAX));
         }
-        let (end, bad) = self.frames(segment, &bytes)?;
-        Ok((bytes, end, bad))
+        let (end, bad) = self.frames(segment, &content.bytes)?;
+        Ok((content, end, bad))
     }
 
     fn frames(&mut self, segment: &Segment, bytes: &[u8]) -> Result<(u64, Option<Bad>)> {
@@ -420,11 +424,36 @@ impl<'f> SegmentReader<'f> {
     }
 }
 
+/// What was read of a segment.
+pub(super) struct Content {
+    /// As long as the file.
+    bytes: Vec<u8>,
+    /// From here on all of them are zero.
+    zeros_from: usize,
+}
+
+/// The first `len` bytes. Most of an active segment are zeros: memory that is new holds them
+/// already, and costs nothing until it is touched.
+fn read_sparse(file: &dyn File, len: u64) -> io::Result<Content> {
+    let zeros = vec![0; CHUNK_LEN.min(len as usize)];
+    let mut chunk = zeros.clone();
+    let mut content = Content { bytes: vec![0; len as usize], zeros_from: 0 };
+    for (n, place) in content.bytes.chunks_mut(CHUNK_LEN).enumerate() {
+        let (chunk, begin) = (&mut chunk[..place.len()], n * CHUNK_LEN);
+        read_exact_at(file, begin as u64, chunk)?;
+        if *chunk != zeros[..chunk.len()] {
+            place.copy_from_slice(chunk);
+            content.zeros_from = begin + chunk.len();
+        }
+    }
+    Ok(content)
+}
+
 /// Torn or corrupt: see the table. True if the last stop was clean.
 fn judge_end(
     source: Source<'_>,
     last: &Segment,
-    content: &[u8],
+    touched: &[u8],
     end: LogPosition,
     chain: Chain,
     bad: Option<Bad>,
@@ -445,7 +474,7 @@ fn judge_end(
         Err(Error::corrupt(&last.path, end.offset, format!("{reason}: {what}"))
             .with_lsns(first, known_last.max(first)))
     };
-    if let Some(mark) = bad.and_then(|_| vouching_mark(content, &last.header, end)) {
+    if let Some(mark) = bad.and_then(|_| vouching_mark(touched, &last.header, end)) {
         return corrupt(format!("these bytes were durable, durable_to={}", mark.durable));
     }
     if let Some(meta) = manifest.segments.iter().find(|m| m.first_index == end.segment && m.end > end.offset)
@@ -463,7 +492,7 @@ fn judge_end(
     if end.segment != clean.segment {
         return Ok(false);
     }
-    let exact = end == clean_end && content.len() as u64 == clean.end;
+    let exact = end == clean_end && last.len == clean.end;
     if exact && (chain.index, chain.crc) == (clean.last_index, clean.last_crc) {
         return Ok(true);
     }

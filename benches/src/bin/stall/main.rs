@@ -55,6 +55,15 @@ struct Options {
     markdown: bool,
 }
 
+/// Ends the load.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// One job under load.
 struct Outcome {
     job: Job,
@@ -136,8 +145,9 @@ impl Options {
 
     fn under_load(&self, job: Job, server: &Server) -> Outcome {
         let (stop, peak) = (AtomicBool::new(false), AtomicU64::new(0));
-        let mut client = server.client();
         thread::scope(|scope| {
+            // Also when this thread panics, or the others would go on for ever.
+            let ended_anyhow = StopOnDrop(&stop);
             let loading = scope.spawn(|| load::run(server, self.load, &stop));
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
@@ -150,11 +160,13 @@ impl Options {
             thread::sleep(self.span);
             let memory_before = server.pss();
             peak.store(memory_before, Ordering::Relaxed);
+            // Now and not before: a connection without requests is closed by the server.
+            let mut client = server.client();
             let begun = Instant::now();
             job.run(&mut client);
             let ended = Instant::now();
             let memory_peak = peak.load(Ordering::Relaxed);
-            stop.store(true, Ordering::Relaxed);
+            drop(ended_anyhow);
             let samples = loading.join().expect("the load does not panic");
             let between = |from: Instant, to: Instant| {
                 samples.iter().copied().filter(|s| (from..to).contains(&s.due)).collect::<Vec<Sample>>()
