@@ -14,7 +14,7 @@ use emberkeep_storage::{
         manifest::{CleanStop, GroupMeta, Manifest, SegmentMeta, SnapshotMeta},
         op::{Encoding, Key, Op, Put},
         payload::{Mark, Reason, TermStart, encode_flush, encode_remove, encode_txn},
-        snapshot::{SnapshotEntry, SnapshotHeader, encode_block},
+        snapshot::{SnapshotEntry, SnapshotHeader, BlockEncoder},
     },
     lsn::LogPosition,
 };
@@ -88,8 +88,8 @@ fn seeds() -> Vec<Seed> {
     add("segment", "made", Some(1), &[0, 7, 0x80, 9, 1, 2, 3, 6, 0x46, 0, 0, 0x80 | 7, 5, 9, 0, 0, 0, 5]);
     add("segment", "made-torn", Some(1), &[0, 7, 0x80, 9, 1, 2, 3, 0xc1, 0x18, 4, 1, 0, 0, 0]);
     add("snapshot", "header", Some(0), &snapshot_header());
-    add("snapshot", "block", Some(0), &encode_block(&entries(), 2, SALT));
-    add("snapshot", "block-fixed", Some(1), &encode_block(&entries(), 2, SALT));
+    add("snapshot", "block", Some(0), BlockEncoder::default().encode(&entries(), 2, SALT));
+    add("snapshot", "block-fixed", Some(1), BlockEncoder::default().encode(&entries(), 2, SALT));
     add("snapshot", "entries", Some(3), &entries());
     for (name, manifest) in [("full", manifest()), ("fresh", Manifest::default())] {
         let bytes = manifest.encode(17);

@@ -11,8 +11,8 @@ use emberkeep_storage::{
     format::{
         manifest::{GroupMeta, SnapshotMeta},
         snapshot::{
-            BLOCK_HEADER_LEN, Block, SNAPSHOT_EDGE_LEN, SnapshotFooter, SnapshotHeader, decode_block,
-            decode_entries, encode_block,
+            BLOCK_HEADER_LEN, Block, BlockDecoder, BlockEncoder, SNAPSHOT_EDGE_LEN, SnapshotFooter,
+            SnapshotHeader, decode_entries,
         },
     },
     sim::disk::SimDisk,
@@ -47,14 +47,14 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn block(bytes: &[u8]) {
-    match decode_block(bytes, SALT) {
+    match BlockDecoder::default().decode(bytes, SALT) {
         Ok(Block::Footer(footer)) => {
             let again = footer.encode(SALT);
             assert_eq!(again[..60], bytes[..60]);
         }
         Ok(Block::Entries(raw, count, len)) => {
             assert!(len <= bytes.len());
-            entries(&raw, count);
+            entries(raw, count);
         }
         Err(_) => {}
     }
@@ -76,7 +76,7 @@ fn entries(raw: &[u8], count: u32) -> Option<u32> {
 
 fn file(raw: &[u8], count: u32) {
     let mut bytes = SnapshotHeader { group: 0, dataset_id: DATASET, begin: 5, begin_crc: 6 }.encode(SALT);
-    bytes.extend(encode_block(raw, count, SALT));
+    bytes.extend(BlockEncoder::default().encode(raw, count, SALT));
     let file_len = (bytes.len() + BLOCK_HEADER_LEN + SNAPSHOT_EDGE_LEN) as u64;
     let footer = SnapshotFooter { end: 7, end_crc: 8, entries: u64::from(count), blocks: 1, file_len };
     bytes.extend(footer.encode(SALT));

@@ -155,7 +155,7 @@ pub(super) struct ServeFlags {
     /// the time of a restart [default: 2GiB]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
     max_replay: Option<u64>,
-    /// What a snapshot may write in a second [default: 256MiB]
+    /// What a snapshot may write in a second [default: 64MiB]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
     checkpoint_rate: Option<u64>,
     #[command(flatten)]

@@ -165,7 +165,7 @@ pub struct Settings {
     /// was. Bounds the log that a restart replays; below the size of the data it costs writing.
     /// Default 2 GiB; at least one segment.
     pub max_replay_bytes: u64,
-    /// Bytes per second that a snapshot may write, and then read back. Default 256 MiB; at least 1 MiB.
+    /// Bytes per second that a snapshot may write, and then read back. Default 64 MiB; at least 1 MiB.
     pub checkpoint_bytes_per_sec: u64,
     /// Lock partitions of the index, a power of two. `None` (the default): 256 or eight per core,
     /// fewer where each would have less than 256 of `max_items` or 1 MiB of `max_bytes`.
@@ -196,7 +196,7 @@ impl Settings {
             staging_bytes: 16 << 20,
             checkpoint_bytes: 256 << 20,
             max_replay_bytes: 2 << 30,
-            checkpoint_bytes_per_sec: 256 << 20,
+            checkpoint_bytes_per_sec: 64 << 20,
             stripes: None,
             compress: Some(Codec::Zstd),
             compress_level: None,

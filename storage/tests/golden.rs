@@ -28,8 +28,8 @@ use emberkeep_storage::{
         payload::{MARK_LEN, Mark, Payload, Reason, TermStart, encode_flush, encode_remove, encode_txn},
         segment::{SEGMENT_HEADER_LEN, SegmentHeader},
         snapshot::{
-            BLOCK_HEADER_LEN, Block, SNAPSHOT_EDGE_LEN, SnapshotEntry, SnapshotFooter, SnapshotHeader,
-            decode_block, decode_entries, encode_block,
+            BLOCK_HEADER_LEN, Block, BlockDecoder, BlockEncoder, SNAPSHOT_EDGE_LEN, SnapshotEntry,
+            SnapshotFooter, SnapshotHeader, decode_entries,
         },
     },
     lsn::LogPosition,
@@ -313,8 +313,9 @@ fn raw_entries(entries: &[SnapshotEntry<'_>]) -> Vec<u8> {
 fn encode_snapshot() -> Vec<u8> {
     let entries = snapshot_entries();
     let mut out = snapshot_header().encode(SALT);
-    out.extend(encode_block(&raw_entries(&entries[..2]), 2, SALT));
-    out.extend(encode_block(&raw_entries(&entries[2..]), 1, SALT));
+    let mut encoder = BlockEncoder::default();
+    out.extend(encoder.encode(&raw_entries(&entries[..2]), 2, SALT));
+    out.extend(encoder.encode(&raw_entries(&entries[2..]), 1, SALT));
     let file_len = (out.len() + BLOCK_HEADER_LEN + SNAPSHOT_EDGE_LEN) as u64;
     out.extend(snapshot_footer(file_len).encode(SALT));
     out
@@ -335,9 +336,11 @@ fn a_snapshot_block_that_is_not_compressed_has_these_bytes() {
     let noise: Vec<u8> =
         (0..500u32).map(|i| (i.wrapping_mul(i).wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let entry = SnapshotEntry { lsn: 1043, hint: 1, rank: 7, put: Put { value: &noise, ..plain_put() } };
-    let golden = pinned("snapshot.block.as-is", &encode_block(&raw_entries(&[entry]), 1, SALT));
-    let Ok(Block::Entries(raw, 1, len)) = decode_block(&golden, SALT) else { panic!("no block") };
-    assert_eq!((&*raw, len), (&raw_entries(&[entry])[..], golden.len()));
+    let golden =
+        pinned("snapshot.block.as-is", BlockEncoder::default().encode(&raw_entries(&[entry]), 1, SALT));
+    let mut decoder = BlockDecoder::default();
+    let Ok(Block::Entries(raw, 1, len)) = decoder.decode(&golden, SALT) else { panic!("no block") };
+    assert_eq!((raw, len), (&raw_entries(&[entry])[..], golden.len()));
     assert_eq!(golden[BLOCK_HEADER_LEN..], *raw);
 }
 
@@ -354,17 +357,17 @@ fn a_snapshot_file_has_these_edges_and_reads_back_whatever_zstd_does_today() {
 
     assert_eq!(SnapshotHeader::decode(&golden, SALT), Ok(snapshot_header()));
     let expected = snapshot_entries();
-    let mut at = SNAPSHOT_EDGE_LEN;
+    let (mut decoder, mut at) = (BlockDecoder::default(), SNAPSHOT_EDGE_LEN);
     for block in [&expected[..2], &expected[2..]] {
-        let Ok(Block::Entries(raw, count, len)) = decode_block(&golden[at..], SALT) else {
+        let Ok(Block::Entries(raw, count, len)) = decoder.decode(&golden[at..], SALT) else {
             panic!("no block at offset={at}")
         };
         let mut seen = Vec::new();
-        decode_entries(&raw, count, |e| seen.push(e)).unwrap();
+        decode_entries(raw, count, |e| seen.push(e)).unwrap();
         assert_eq!(seen, block);
         at += len;
     }
-    let Ok(Block::Footer(found)) = decode_block(&golden[at..], SALT) else { panic!("no footer") };
+    let Ok(Block::Footer(found)) = decoder.decode(&golden[at..], SALT) else { panic!("no footer") };
     assert_eq!((found, at), (footer, footer_at));
 }
 

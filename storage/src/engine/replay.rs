@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Changes that gather for all stripes together before they are handed over …
-const GATHERED_MAX: usize = 1 << 15;
+const GATHERED_MAX: usize = 1 << 16;
 /// … and for one stripe.
 const BATCH_MAX: usize = 512;
 /// Bytes that may wait to be applied. Most of them are the entries themselves, which are not
@@ -116,8 +116,8 @@ impl<'a> Replay<'a> {
         batch.bytes += change.bytes();
         batch.changes.push(change);
         if batch.changes.len() >= self.batch_max {
-            let next = Batch { changes: Vec::with_capacity(self.batch_max), bytes: 0 };
-            self.queue.give(stripe, std::mem::replace(batch, next));
+            let changes = self.queue.give(stripe, std::mem::take(batch));
+            self.gathered[stripe].changes = changes;
         }
     }
 
@@ -143,6 +143,9 @@ struct Queue<'a> {
 
 struct State {
     stripes: Vec<Waiting>,
+    /// What is left of batches that were applied, to be filled again: memory that one thread takes
+    /// and another gives back is what an allocator is slow at.
+    empty: Vec<Vec<Change>>,
     /// Stripes that have batches and that no thread is at.
     ready: VecDeque<usize>,
     bytes: usize,
@@ -159,7 +162,14 @@ struct Waiting {
 impl<'a> Queue<'a> {
     fn new(index: &'a Index, waiting_bytes_max: usize) -> Self {
         let stripes = std::iter::repeat_with(Waiting::default).take(index.stripe_count()).collect();
-        let state = State { stripes, ready: VecDeque::new(), bytes: 0, ended: false, broken: false };
+        let state = State {
+            stripes,
+            empty: Vec::new(),
+            ready: VecDeque::new(),
+            bytes: 0,
+            ended: false,
+            broken: false,
+        };
         let (work, room) = (Condvar::new(), Condvar::new());
         Queue { index, waiting_bytes_max, state: Mutex::new(state), work, room }
     }
@@ -168,8 +178,8 @@ impl<'a> Queue<'a> {
         self.state.lock().expect("no panic with the queue")
     }
 
-    /// Queues a batch, and makes room if too much is waiting.
-    fn give(&self, stripe: usize, batch: Batch) {
+    /// Queues a batch, and makes room if too much is waiting. Gives an empty one.
+    fn give(&self, stripe: usize, batch: Batch) -> Vec<Change> {
         let mut state = self.lock();
         state.bytes += batch.bytes;
         let waiting = &mut state.stripes[stripe];
@@ -185,6 +195,7 @@ impl<'a> Queue<'a> {
                 None => self.room.wait(state).expect("no panic with the queue"),
             };
         }
+        state.empty.pop().unwrap_or_default()
     }
 
     /// Applies what comes until the end.
@@ -202,13 +213,15 @@ impl<'a> Queue<'a> {
 
     /// Applies all batches of a stripe that was ready.
     fn apply<'s>(&'s self, number: usize, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
-        let (taken, batches) = self.take(number, &mut state);
+        let (taken, mut batches) = self.take(number, &mut state);
         drop(state);
         let mut stripe = self.index.lock(number);
-        batches.into_iter().for_each(|batch| stripe.apply(batch.changes));
+        batches.iter_mut().for_each(|batch| stripe.apply(&mut batch.changes));
         drop(stripe);
         drop(taken);
-        self.lock()
+        let mut state = self.lock();
+        state.empty.extend(batches.into_iter().map(|batch| batch.changes));
+        state
     }
 
     /// Nobody else gets to the stripe until `Taken` is dropped.

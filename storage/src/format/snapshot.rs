@@ -28,7 +28,7 @@
 //! An entry in a block: `u64 lsn`, `u8 hint` and `u16 rank` (eviction state: what the policy
 //! kept, and the place in its order from 0 = leaves first), then a put op (`format::op`).
 
-use std::borrow::Cow;
+use std::fmt;
 
 use super::{
     Defect, FORMAT_VERSION,
@@ -219,17 +219,61 @@ fn check_edge(bytes: &[u8], salt: Salt) -> Result<(), Defect> {
     if salt.crc32(&[body]).to_le_bytes() == *crc { Ok(()) } else { Err(Defect::HeaderChecksum) }
 }
 
-/// Compresses the raw bytes of a block, if that is worth it, and gives what stands in the file.
-pub fn encode_block(raw: &[u8], entries: u32, salt: Salt) -> Vec<u8> {
-    assert!(entries > 0 && raw.len() <= BLOCK_RAW_MAX);
-    if !shrinks(raw) {
-        return block_of(raw, raw.len(), entries, CODEC_NONE, salt);
-    }
-    block_of(&compress(raw), raw.len(), entries, CODEC_ZSTD, salt)
+/// Makes blocks, one after the other, in memory that it keeps: a new piece of memory for each block
+/// would hold up whoever else maps memory meanwhile.
+pub struct BlockEncoder {
+    zstd: zstd::bulk::Compressor<'static>,
+    compressed: Vec<u8>,
+    block: Vec<u8>,
 }
 
-fn block_of(stored: &[u8], raw_len: usize, entries: u32, codec: u32, salt: Salt) -> Vec<u8> {
-    let mut out = Vec::with_capacity(BLOCK_HEADER_LEN + stored.len());
+impl Default for BlockEncoder {
+    fn default() -> Self {
+        let zstd = zstd::bulk::Compressor::new(ZSTD_LEVEL).expect("zstd has this level");
+        BlockEncoder { zstd, compressed: Vec::new(), block: Vec::new() }
+    }
+}
+
+impl fmt::Debug for BlockEncoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockEncoder").finish_non_exhaustive()
+    }
+}
+
+impl BlockEncoder {
+    /// Compresses the raw bytes of a block, if that is worth it, and gives what stands in the file.
+    pub fn encode(&mut self, raw: &[u8], entries: u32, salt: Salt) -> &[u8] {
+        assert!(entries > 0 && raw.len() <= BLOCK_RAW_MAX);
+        // What one huge value needed is not kept.
+        self.compressed.shrink_to(2 * BLOCK_TARGET_LEN);
+        self.block.clear();
+        self.block.shrink_to(2 * BLOCK_TARGET_LEN);
+        let (stored, codec) = if self.shrinks(raw) {
+            self.compress(raw);
+            (&self.compressed[..], CODEC_ZSTD)
+        } else {
+            (raw, CODEC_NONE)
+        };
+        write_block(&mut self.block, stored, raw.len(), entries, codec, salt);
+        &self.block
+    }
+
+    /// Tried in the middle: the first entries of a stripe may be unlike the rest.
+    fn shrinks(&mut self, raw: &[u8]) -> bool {
+        let from = raw.len().saturating_sub(PROBE_LEN) / 2;
+        let probe = &raw[from..raw.len().min(from + PROBE_LEN)];
+        self.compress(probe);
+        self.compressed.len() <= probe.len() / 4 * 3
+    }
+
+    fn compress(&mut self, raw: &[u8]) {
+        self.compressed.clear();
+        self.compressed.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+        self.zstd.compress_to_buffer(raw, &mut self.compressed).expect("zstd compresses memory to memory");
+    }
+}
+
+fn write_block(out: &mut Vec<u8>, stored: &[u8], raw_len: usize, entries: u32, codec: u32, salt: Salt) {
     out.extend_from_slice(&[0; 4]);
     for number in [stored.len() as u32, raw_len as u32, entries, codec] {
         out.extend_from_slice(&number.to_le_bytes());
@@ -237,25 +281,13 @@ fn block_of(stored: &[u8], raw_len: usize, entries: u32, codec: u32, salt: Salt)
     out.extend_from_slice(stored);
     let crc = salt.crc32(&[&out[4..]]);
     out[..4].copy_from_slice(&crc.to_le_bytes());
-    out
-}
-
-/// Tried in the middle: the first entries of a stripe may be unlike the rest.
-fn shrinks(raw: &[u8]) -> bool {
-    let from = raw.len().saturating_sub(PROBE_LEN) / 2;
-    let probe = &raw[from..raw.len().min(from + PROBE_LEN)];
-    compress(probe).len() <= probe.len() / 4 * 3
-}
-
-fn compress(raw: &[u8]) -> Vec<u8> {
-    zstd::bulk::compress(raw, ZSTD_LEVEL).expect("zstd compresses memory to memory")
 }
 
 /// What stands next in a snapshot file.
 #[derive(Debug)]
 pub enum Block<'a> {
     /// A block: its inflated bytes, its number of entries, its length in the file.
-    Entries(Cow<'a, [u8]>, u32, usize),
+    Entries(&'a [u8], u32, usize),
     /// The end of the file.
     Footer(SnapshotFooter),
 }
@@ -270,38 +302,63 @@ pub fn block_len_claimed(head: &[u8; BLOCK_HEADER_LEN]) -> usize {
     BLOCK_HEADER_LEN.saturating_add(u32::from_le_bytes([a, b, c, d]) as usize).min(BLOCK_LEN_MAX)
 }
 
-/// Checks and inflates the block at the start of `bytes`.
-///
-/// # Errors
-/// The [`Defect`]. Inflating never gives more than the length that the checksummed header tells.
-pub fn decode_block(bytes: &[u8], salt: Salt) -> Result<Block<'_>, Defect> {
-    let head = bytes.first_chunk::<BLOCK_HEADER_LEN>().ok_or(Defect::Truncated)?;
-    if head.iter().all(|b| *b == 0) {
-        let footer = SnapshotFooter::decode(&bytes[BLOCK_HEADER_LEN..], salt)?;
-        return Ok(Block::Footer(footer));
+/// Reads blocks, one after the other, with memory that it keeps.
+#[derive(Default)]
+pub struct BlockDecoder {
+    zstd: Option<zstd::bulk::Decompressor<'static>>,
+    raw: Vec<u8>,
+}
+
+impl fmt::Debug for BlockDecoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockDecoder").finish_non_exhaustive()
     }
-    let mut r = Reader::new(bytes);
-    let crc = r.u32()?;
-    let stored_len = r.u32()? as usize;
-    let raw_len = r.u32()? as usize;
-    let entries = r.u32()?;
-    let codec = r.u32()?;
-    let stored = r.bytes(stored_len)?;
-    if salt.crc32(&[&head[4..], stored]) != crc {
-        return Err(Defect::PayloadChecksum);
+}
+
+impl BlockDecoder {
+    /// Checks and inflates the block at the start of `bytes`.
+    ///
+    /// # Errors
+    /// The [`Defect`]. Inflating never gives more than the length that the checksummed header tells.
+    pub fn decode<'a>(&'a mut self, bytes: &'a [u8], salt: Salt) -> Result<Block<'a>, Defect> {
+        let head = bytes.first_chunk::<BLOCK_HEADER_LEN>().ok_or(Defect::Truncated)?;
+        if head.iter().all(|b| *b == 0) {
+            let footer = SnapshotFooter::decode(&bytes[BLOCK_HEADER_LEN..], salt)?;
+            return Ok(Block::Footer(footer));
+        }
+        let mut r = Reader::new(bytes);
+        let crc = r.u32()?;
+        let stored_len = r.u32()? as usize;
+        let raw_len = r.u32()? as usize;
+        let entries = r.u32()?;
+        let codec = r.u32()?;
+        let stored = r.bytes(stored_len)?;
+        if salt.crc32(&[&head[4..], stored]) != crc {
+            return Err(Defect::PayloadChecksum);
+        }
+        if raw_len > BLOCK_RAW_MAX || entries == 0 {
+            return Err(Defect::Length);
+        }
+        let raw = match codec {
+            CODEC_ZSTD => self.inflate(stored, raw_len)?,
+            CODEC_NONE => stored,
+            _ => return Err(Defect::Unknown),
+        };
+        if raw.len() != raw_len {
+            return Err(Defect::Length);
+        }
+        Ok(Block::Entries(raw, entries, BLOCK_HEADER_LEN + stored_len))
     }
-    if raw_len > BLOCK_RAW_MAX || entries == 0 {
-        return Err(Defect::Length);
+
+    fn inflate(&mut self, stored: &[u8], raw_len: usize) -> Result<&[u8], Defect> {
+        let zstd = self.zstd.get_or_insert_with(|| zstd::bulk::Decompressor::new().expect("memory"));
+        self.raw.clear();
+        // What one huge value needed is not kept; nothing is inflated beyond the capacity.
+        self.raw.shrink_to(raw_len.max(2 * BLOCK_TARGET_LEN));
+        self.raw.reserve(raw_len);
+        zstd.decompress_to_buffer(stored, &mut self.raw).map_err(|_| Defect::Malformed)?;
+        Ok(&self.raw)
     }
-    let raw = match codec {
-        CODEC_ZSTD => Cow::from(zstd::bulk::decompress(stored, raw_len).map_err(|_| Defect::Malformed)?),
-        CODEC_NONE => Cow::from(stored),
-        _ => return Err(Defect::Unknown),
-    };
-    if raw.len() != raw_len {
-        return Err(Defect::Length);
-    }
-    Ok(Block::Entries(raw, entries, BLOCK_HEADER_LEN + stored_len))
 }
 
 #[cfg(test)]
@@ -328,18 +385,19 @@ mod tests {
         let mut raw = Vec::new();
         entry(b"a").encode(&mut raw);
         entry(b"bb").encode(&mut raw);
-        encode_block(&raw, 2, SALT)
+        BlockEncoder::default().encode(&raw, 2, SALT).to_vec()
     }
 
     #[test]
     fn a_block_survives_the_round_trip() {
         let bytes = block();
-        let Ok(Block::Entries(raw, 2, len)) = decode_block(&bytes, SALT) else { panic!() };
+        let mut decoder = BlockDecoder::default();
+        let Ok(Block::Entries(raw, 2, len)) = decoder.decode(&bytes, SALT) else { panic!() };
         assert_eq!(len, bytes.len());
         let mut seen = Vec::new();
-        decode_entries(&raw, 2, |e| seen.push(e)).unwrap();
+        decode_entries(raw, 2, |e| seen.push(e)).unwrap();
         assert_eq!(seen, [entry(b"a"), entry(b"bb")]);
-        assert_eq!(decode_entries(&raw, 1, |_| {}), Err(Defect::Length));
+        assert_eq!(decode_entries(raw, 1, |_| {}), Err(Defect::Length));
     }
 
     /// Bytes without a pattern, and some with one.
@@ -355,11 +413,12 @@ mod tests {
 
     #[test]
     fn a_block_is_compressed_only_if_that_makes_it_shorter_and_survives_either_way() {
+        let (mut encoder, mut decoder) = (BlockEncoder::default(), BlockDecoder::default());
         for (pattern, codec) in [(true, CODEC_ZSTD), (false, CODEC_NONE)] {
             let raw = raw(pattern);
-            let bytes = encode_block(&raw, 1, SALT);
+            let bytes = encoder.encode(&raw, 1, SALT).to_vec();
             assert_eq!(bytes[16..20], codec.to_le_bytes());
-            let Ok(Block::Entries(decoded, 1, len)) = decode_block(&bytes, SALT) else { panic!() };
+            let Ok(Block::Entries(decoded, 1, len)) = decoder.decode(&bytes, SALT) else { panic!() };
             assert!(*decoded == *raw && len == bytes.len());
         }
     }
@@ -367,11 +426,13 @@ mod tests {
     #[test]
     fn a_block_that_is_not_compressed_has_exactly_its_bytes() {
         for raw_len in [99, 101] {
-            let bytes = block_of(&[7; 100], raw_len, 1, CODEC_NONE, SALT);
-            assert_eq!(decode_block(&bytes, SALT).map(drop), Err(Defect::Length));
+            let mut bytes = Vec::new();
+            write_block(&mut bytes, &[7; 100], raw_len, 1, CODEC_NONE, SALT);
+            assert_eq!(BlockDecoder::default().decode(&bytes, SALT).map(drop), Err(Defect::Length));
         }
-        let bytes = block_of(&[7; 100], 100, 1, 3, SALT);
-        assert_eq!(decode_block(&bytes, SALT).map(drop), Err(Defect::Unknown));
+        let mut bytes = Vec::new();
+        write_block(&mut bytes, &[7; 100], 100, 1, 3, SALT);
+        assert_eq!(BlockDecoder::default().decode(&bytes, SALT).map(drop), Err(Defect::Unknown));
     }
 
     #[test]
@@ -379,7 +440,8 @@ mod tests {
         let header = SnapshotHeader { group: 1, dataset_id: [2; 16], begin: 3, begin_crc: 4 };
         assert_eq!(SnapshotHeader::decode(&header.encode(SALT), SALT), Ok(header));
         let footer = SnapshotFooter { end: 1, end_crc: 2, entries: 3, blocks: 4, file_len: 5 };
-        let Ok(Block::Footer(decoded)) = decode_block(&footer.encode(SALT), SALT) else { panic!() };
+        let (mut decoder, bytes) = (BlockDecoder::default(), footer.encode(SALT));
+        let Ok(Block::Footer(decoded)) = decoder.decode(&bytes, SALT) else { panic!() };
         assert_eq!(decoded, footer);
     }
 
@@ -397,7 +459,7 @@ mod tests {
         }
         for bytes in [block(), footer] {
             for bit in 0..bytes.len() * 8 {
-                assert!(decode_block(&flipped(&bytes, bit), SALT).is_err(), "bit={bit}");
+                assert!(BlockDecoder::default().decode(&flipped(&bytes, bit), SALT).is_err(), "bit={bit}");
             }
         }
     }

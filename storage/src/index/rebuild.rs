@@ -118,10 +118,10 @@ impl Stripe {
         self.policy = policy;
     }
 
-    /// Applies changes in their order.
-    pub(crate) fn apply(&mut self, changes: Vec<Change>) {
-        self.warm_up(&changes);
-        let mut changes = changes.into_iter();
+    /// Applies changes in their order; none are left.
+    pub(crate) fn apply(&mut self, changes: &mut Vec<Change>) {
+        self.warm_up(changes);
+        let mut changes = changes.drain(..);
         // A flush tells the budget itself, so it stands between two runs of the others.
         while let Some((namespace, lsn)) = self.tracked(|stripe| changes.find_map(|c| stripe.apply_one(c))) {
             self.clear(namespace, lsn);

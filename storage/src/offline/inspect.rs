@@ -14,7 +14,7 @@ use crate::{
         frame,
         manifest::{MANIFEST_BODY_MAX, Manifest},
         segment::{SEGMENT_HEADER_LEN, SegmentHeader},
-        snapshot::{Block, SNAPSHOT_EDGE_LEN, SnapshotEntry, SnapshotHeader, decode_block, decode_entries},
+        snapshot::{Block, BlockDecoder, SNAPSHOT_EDGE_LEN, SnapshotEntry, SnapshotHeader, decode_entries},
     },
     lsn::LogPosition,
     manifest::ManifestStore,
@@ -220,8 +220,9 @@ fn snapshot(bytes: &[u8], salt: Option<Salt>) -> Result<Inspection, Defect> {
     facts.push(number("begin", header.begin));
     let (mut entries, mut blocks, mut offset) = (0, 0, SNAPSHOT_EDGE_LEN);
     let (mut compressed, mut value_bytes, mut raw_value_bytes) = (0, 0, 0);
+    let mut decoder = BlockDecoder::default();
     let outcome = loop {
-        match decode_block(&bytes[offset..], salt) {
+        match decoder.decode(&bytes[offset..], salt) {
             Err(defect) => break Err(defect),
             Ok(Block::Footer(footer)) => {
                 facts.push(number("end", footer.end));
@@ -236,7 +237,7 @@ fn snapshot(bytes: &[u8], salt: Option<Salt>) -> Result<Inspection, Defect> {
                     value_bytes += put.value.len() as u64;
                     raw_value_bytes += put.encoding.map_or(put.value.len() as u64, |e| u64::from(e.raw_len));
                 };
-                if let Err(defect) = decode_entries(&raw, count, add) {
+                if let Err(defect) = decode_entries(raw, count, add) {
                     break Err(defect);
                 }
                 (entries, blocks, offset) = (entries + u64::from(count), blocks + 1, offset + len);

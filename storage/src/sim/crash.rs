@@ -13,7 +13,7 @@
 //! - `sync_data` makes no name durable, `sync_dir` no content.
 //! - A sync that failed and dropped its pages: what they held is in no image.
 //! - Garbage ([`Choice::Garbage`]): an un-synced sector holds anything, but only from the first byte
-//!   on that an un-synced write touches (powersafe overwrite). [`Choice::UnsafeOverwrite`] spoils
+//!   on that an un-synced write changes (powersafe overwrite). [`Choice::UnsafeOverwrite`] spoils
 //!   the sector from its start, which we do not survive but must report.
 //!
 //! [`Crasher`] goes over a record operation by operation; [`CrashPoint`] is one place in it, from

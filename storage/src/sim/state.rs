@@ -326,6 +326,24 @@ impl State {
         Ok(())
     }
 
+    /// A write without the bytes at both ends that are there already; `None` if all of them are. A
+    /// disk gets whole sectors from the cache, so it cannot know that somebody wrote these again.
+    fn differing(&mut self, ino: Ino, mut offset: u64, mut data: Vec<u8>) -> Option<(u64, Vec<u8>)> {
+        let file = self.file(ino);
+        let there = file.content.get(offset as usize..).unwrap_or_default();
+        // What a failed sync has dropped may be brought back by being written again.
+        if file.on_disk.is_none() {
+            if there.len() >= data.len() {
+                let same = data.iter().zip(&there[..data.len()]).rev().take_while(|(a, b)| a == b).count();
+                data.truncate(data.len() - same);
+            }
+            let same = data.iter().zip(there).take_while(|(a, b)| a == b).count();
+            data.drain(..same);
+            offset += same as u64;
+        }
+        (!data.is_empty()).then_some((offset, data))
+    }
+
     /// Writes what there is room for; an error if that is nothing.
     pub(super) fn write(&mut self, ino: Ino, offset: u64, mut data: Vec<u8>) -> io::Result<usize> {
         let end = offset.checked_add(data.len() as u64).ok_or(Errno::FBIG)?;
@@ -342,7 +360,9 @@ impl State {
             return Ok(0);
         }
         let written = data.len();
-        self.change(ino, Change::Write { offset, data: data.into() })?;
+        if let Some((offset, data)) = self.differing(ino, offset, data) {
+            self.change(ino, Change::Write { offset, data: data.into() })?;
+        }
         Ok(written)
     }
 

@@ -9,8 +9,8 @@ use crate::{
         checksum::Salt,
         manifest::{GroupMeta, SnapshotMeta},
         snapshot::{
-            BLOCK_HEADER_LEN, Block, SNAPSHOT_EDGE_LEN, SnapshotEntry, SnapshotFooter, SnapshotHeader,
-            block_len_claimed, decode_block, decode_entries,
+            BLOCK_HEADER_LEN, Block, BlockDecoder, SNAPSHOT_EDGE_LEN, SnapshotEntry, SnapshotFooter,
+            SnapshotHeader, block_len_claimed, decode_entries,
         },
     },
     vfs::{File, Mapped, OpenMode, Vfs, read_exact_at},
@@ -156,12 +156,13 @@ fn check(
     }
     let mut offset = SNAPSHOT_EDGE_LEN;
     let (mut entries, mut blocks) = (0, 0);
+    let mut decoder = BlockDecoder::default();
     let footer = loop {
         let bytes = source.block(offset).map_err(Failed::Io)?;
-        match decode_block(bytes, salt).map_err(|d| Failed::Defect(offset, d))? {
+        match decoder.decode(bytes, salt).map_err(|d| Failed::Defect(offset, d))? {
             Block::Footer(footer) => break footer,
             Block::Entries(raw, count, len) => {
-                decode_entries(&raw, count, &mut *each).map_err(|d| Failed::Defect(offset, d))?;
+                decode_entries(raw, count, &mut *each).map_err(|d| Failed::Defect(offset, d))?;
                 entries += u64::from(count);
                 blocks += 1;
                 offset += len;

@@ -15,8 +15,8 @@ use crate::{
         checksum::Salt,
         manifest::GroupMeta,
         snapshot::{
-            BLOCK_HEADER_LEN, BLOCK_TARGET_LEN, SNAPSHOT_EDGE_LEN, SnapshotEntry, SnapshotFooter,
-            SnapshotHeader, encode_block,
+            BLOCK_HEADER_LEN, BLOCK_TARGET_LEN, BlockEncoder, SNAPSHOT_EDGE_LEN, SnapshotEntry,
+            SnapshotFooter, SnapshotHeader,
         },
     },
     vfs::{File, OpenMode, Vfs, write_all_at},
@@ -34,6 +34,7 @@ pub struct GroupWriter {
     offset: u64,
     synced: u64,
     raw: Vec<u8>,
+    encoder: BlockEncoder,
     in_block: u32,
     entries: u64,
     blocks: u64,
@@ -55,6 +56,7 @@ impl GroupWriter {
             offset: 0,
             synced: 0,
             raw: Vec::new(),
+            encoder: BlockEncoder::default(),
             in_block: 0,
             entries: 0,
             blocks: 0,
@@ -80,7 +82,7 @@ impl GroupWriter {
     /// `Io` or `Full`.
     pub fn end_entries(&mut self) -> Result<u64> {
         let wrote = self.close_block()?;
-        self.raw = Vec::new();
+        (self.raw, self.encoder) = (Vec::new(), BlockEncoder::default());
         Ok(wrote)
     }
 
@@ -103,18 +105,20 @@ impl GroupWriter {
         if self.in_block == 0 {
             return Ok(0);
         }
-        let block = encode_block(&self.raw, self.in_block, self.salt);
+        let block = self.encoder.encode(&self.raw, self.in_block, self.salt);
+        let len = block.len() as u64;
+        write_all_at(&*self.file, self.offset, &mut [IoSlice::new(block)]).map_err(|e| self.failed(e))?;
+        self.offset += len;
         self.raw.clear();
         // One huge value must not keep its memory for the rest of the snapshot.
         self.raw.shrink_to(2 * BLOCK_TARGET_LEN);
         self.in_block = 0;
         self.blocks += 1;
-        self.write(&block)?;
         if self.offset - self.synced >= SYNC_EVERY {
             self.file.sync_data().map_err(|e| self.failed(e))?;
             self.synced = self.offset;
         }
-        Ok(block.len() as u64)
+        Ok(len)
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {

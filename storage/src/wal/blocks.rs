@@ -120,8 +120,7 @@ mod tests {
             assert!(found == expected, "seed={seed} offset={offset}");
         }
         assert_eq!(file.len().unwrap(), capacity);
-        let writes = writes.lock().unwrap().clone();
-        writes
+        writes.lock().unwrap().clone()
     }
 
     #[test]
@@ -137,7 +136,7 @@ mod tests {
         let capacity = 100 * BLOCK_LEN + 24;
         for seed in 0..20 {
             let writes = fill(capacity, 0, seed);
-            let whole = |at: u64| at % BLOCK_LEN == 0 || at == capacity;
+            let whole = |at: u64| at.is_multiple_of(BLOCK_LEN) || at == capacity;
             assert!(writes.iter().all(|&(begin, end)| whole(begin) && whole(end)), "{writes:?}");
             // The block where another run has ended is not known.
             let writes = fill(capacity, 5000, seed);

@@ -2,7 +2,7 @@
 //!
 //! How many, and who may use which: `wal::staging::room`.
 
-use std::{collections::VecDeque, path::PathBuf};
+use std::{collections::VecDeque, path::PathBuf, time::Duration};
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -15,6 +15,11 @@ use crate::{
         staging::{SPARES, SPARES_SET_ASIDE, Staging},
     },
 };
+
+/// Some 100 MiB/s …
+const PAUSE: Duration = Duration::from_millis(8);
+/// … or as much as the disk takes.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// The prepared segments.
 #[derive(Debug)]
@@ -85,13 +90,14 @@ impl Preparer {
     /// A used file where there is one, else a new one.
     fn prepare(&self, config: &Config, capacity: u64) -> Result<Spare> {
         let vfs = &*config.vfs;
+        let pause = self.pause(config);
         let used = (capacity == config.segment_bytes).then(|| self.lock_used().pop()).flatten();
         let Some(used) = used else {
             let number = self.next_number.fetch_add(1, Ordering::Relaxed);
             let path = config.data_dir.join(WAL_DIR).join(file_name::spare(number));
-            return create_spare(vfs, path, capacity, !config.manual);
+            return create_spare(vfs, path, capacity, pause);
         };
-        renew(vfs, &used, capacity, !config.manual).inspect_err(|e| {
+        renew(vfs, &used, capacity, pause).inspect_err(|e| {
             // Where overwriting takes space it is tried again later. What is ill is given up.
             if e.kind() == ErrorKind::Full {
                 self.lock_used().push(used);
@@ -99,6 +105,15 @@ impl Preparer {
                 tracing::warn!(file = %used.display(), error = %e, "an unneeded log segment stays behind");
             }
         })
+    }
+
+    /// Between two slices of zeros: there is time while a spare is ready.
+    fn pause(&self, config: &Config) -> Duration {
+        match self.ready() {
+            _ if config.manual => Duration::ZERO,
+            0 => PAUSE_MIN,
+            _ => PAUSE,
+        }
     }
 
     fn lock_used(&self) -> MutexGuard<'_, Vec<PathBuf>> {

@@ -24,10 +24,10 @@ use crate::{
     vfs::{File, OpenMode, Vfs, write_all_at},
 };
 
-/// Zeros are written in slices of this size, with pauses, so that a sync of the log never queues
-/// behind a whole segment.
+/// Zeros are written in slices of this size, with pauses, and synced on the way, so that a sync of
+/// the log never queues behind a whole segment.
 const SLICE_LEN: usize = 1 << 20;
-const PAUSE: Duration = Duration::from_millis(1);
+const SYNC_EVERY: u64 = 4 << 20;
 
 /// A prepared file.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(crate) struct Spare {
 
 /// Creates a file of `capacity` bytes of zeros, synced. If that fails the file is removed again
 /// and nothing was harmed.
-pub(crate) fn create_spare(vfs: &dyn Vfs, path: PathBuf, capacity: u64, pause: bool) -> Result<Spare> {
+pub(crate) fn create_spare(vfs: &dyn Vfs, path: PathBuf, capacity: u64, pause: Duration) -> Result<Spare> {
     let file = vfs
         .open(&path, OpenMode::CreateNew)
         .map_err(|e| Error::io(format!("cannot create a log segment file={}", path.display()), e))?;
@@ -54,22 +54,25 @@ pub(crate) fn create_spare(vfs: &dyn Vfs, path: PathBuf, capacity: u64, pause: b
     }
 }
 
-fn fill_with_zeros(file: &dyn File, capacity: u64, pause: bool) -> io::Result<()> {
+fn fill_with_zeros(file: &dyn File, capacity: u64, pause: Duration) -> io::Result<()> {
     file.allocate(capacity)?;
     write_zeros(file, 0..capacity, pause)?;
     file.sync_data()
 }
 
-/// Writes zeros; does not sync them.
-pub(crate) fn write_zeros(file: &dyn File, range: Range<u64>, pause: bool) -> io::Result<()> {
+/// Writes zeros, with a pause after each slice; the last ones are not synced.
+pub(crate) fn write_zeros(file: &dyn File, range: Range<u64>, pause: Duration) -> io::Result<()> {
     let zeros = vec![0; SLICE_LEN.min((range.end - range.start) as usize)];
     let mut offset = range.start;
     while offset < range.end {
         let len = zeros.len().min((range.end - offset) as usize);
         write_all_at(file, offset, &mut [IoSlice::new(&zeros[..len])])?;
         offset += len as u64;
-        if pause && offset < range.end {
-            thread::sleep(PAUSE);
+        if !pause.is_zero() && offset < range.end {
+            if (offset - range.start).is_multiple_of(SYNC_EVERY) {
+                file.sync_data()?;
+            }
+            thread::sleep(pause);
         }
     }
     Ok(())
@@ -77,7 +80,7 @@ pub(crate) fn write_zeros(file: &dyn File, range: Range<u64>, pause: bool) -> io
 
 /// Makes a spare of a used file of full size: overwritten where it lies, so that the space never
 /// leaves our hands. If the power fails before the end it is still a used one.
-pub(crate) fn renew(vfs: &dyn Vfs, used: &Path, capacity: u64, pause: bool) -> Result<Spare> {
+pub(crate) fn renew(vfs: &dyn Vfs, used: &Path, capacity: u64, pause: Duration) -> Result<Spare> {
     let path = file_name::renewed(used);
     let renew = || {
         let file = vfs.open(used, OpenMode::ReadWrite)?;

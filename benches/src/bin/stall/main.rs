@@ -3,7 +3,7 @@
 //! ```text
 //! cargo build --release && cargo run --release -p emberkeep-benches --bin stall --
 //!     [--markdown] [--keys 2000000] [--sets 20000] [--gets 2000] [--secs 8] [--dir DIR]
-//!     [--rate 256MiB: of emberkeep's snapshot, in a second]
+//!     [--rate 64MiB: of emberkeep's snapshot, in a second]
 //! ```
 //!
 //! Each server holds the keys (100-byte values) and takes writes and reads in an open loop over 16
@@ -200,7 +200,7 @@ impl Options {
             load,
             span: Duration::from_secs(flags.take("secs", 8).max(1)),
             dir: flags.take("dir", std::env::temp_dir()),
-            rate: flags.take("rate", "256MiB".to_owned()),
+            rate: flags.take("rate", "64MiB".to_owned()),
             markdown: flags.markdown(),
         }
     }

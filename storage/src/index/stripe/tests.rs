@@ -305,7 +305,7 @@ fn apply(stripe: &mut Stripe, id: u16, known: Option<&Known>, lsn: Lsn) {
         Some(Known { value: Some(value), deadline, .. }) => What::Put(blob(id, value), *deadline),
         _ => What::Remove(bare(id), false),
     };
-    stripe.apply(vec![Change { hash: hash(id), lsn, what }]);
+    stripe.apply(&mut vec![Change { hash: hash(id), lsn, what }]);
 }
 
 fn bare(id: u16) -> Blob {
@@ -392,7 +392,7 @@ fn what_is_loaded_leaves_in_the_order_of_its_rank() {
 fn a_frame_that_the_entry_has_seen_changes_nothing() {
     let mut fixture = Fixture::new(Eviction::S3Fifo, false);
     let change = |lsn, what| Change { hash: hash(1), lsn: Lsn(lsn), what };
-    fixture.stripe.apply(vec![
+    fixture.stripe.apply(&mut vec![
         change(5, What::Put(blob(1, b"v"), None)),
         change(4, What::Put(blob(1, b"older"), None)),
         change(5, What::Touch(bare(1), Some(UnixMillis(1)))),
@@ -401,7 +401,7 @@ fn a_frame_that_the_entry_has_seen_changes_nothing() {
     ]);
     let view = fixture.stripe.view(fixture.live(1).unwrap());
     assert_eq!((view.lsn, view.deadline, view.blob.value()), (Lsn(5), None, &b"v"[..]));
-    fixture.stripe.apply(vec![
+    fixture.stripe.apply(&mut vec![
         change(6, What::Touch(bare(1), Some(UnixMillis(1)))),
         change(7, What::Remove(bare(1), true)),
     ]);
@@ -414,7 +414,7 @@ fn a_flush_among_changes_ends_what_was_before_it_and_nothing_behind_it() {
     let mut fixture = Fixture::new(Eviction::S3Fifo, false);
     let put = |id, lsn| Change { hash: hash(id), lsn: Lsn(lsn), what: What::Put(blob(id, b"v"), None) };
     let flush = Change { hash: 0, lsn: Lsn(3), what: What::Flush(None) };
-    fixture.stripe.apply(vec![put(1, 1), put(2, 2), flush, put(2, 4), put(3, 5)]);
+    fixture.stripe.apply(&mut vec![put(1, 1), put(2, 2), flush, put(2, 4), put(3, 5)]);
     assert!(fixture.live(1).is_none() && fixture.live(2).is_some() && fixture.live(3).is_some());
     assert_eq!(fixture.budget.used().items, 2);
     fixture.stripe.check();
