@@ -62,6 +62,19 @@ pub fn resident() -> Option<Resident> {
     resident_of(&read(Path::new("/proc/self/status"))?)
 }
 
+/// Seconds of CPU that this process has used by itself and through the system; `None` if the system
+/// does not tell.
+pub fn cpu_seconds() -> Option<(f64, f64)> {
+    cpu_seconds_of(&read(Path::new("/proc/self/stat"))?)
+}
+
+/// Fields 14 and 15 behind the name, which may hold blanks, in hundredths of a second.
+fn cpu_seconds_of(stat: &str) -> Option<(f64, f64)> {
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+    let mut seconds = || fields.next()?.parse::<u64>().ok().map(|ticks| ticks as f64 / 100.0);
+    Some((seconds()?, seconds()?))
+}
+
 /// What the allocator has handed out, and what it keeps free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heap {
@@ -160,6 +173,13 @@ mod tests {
             files.iter().find(|(name, _)| Path::new(name) == path).map(|(_, text)| (*text).to_owned())
         };
         allowed(&read).map(|a| (a.bytes, a.by))
+    }
+
+    #[test]
+    fn cpu_time_is_found_behind_a_name_with_blanks() {
+        let stat = "42 (a b) c) S 1 42 42 0 -1 4194560 100 0 0 0 250 75 0 0 20 0 1 0 9 0 0";
+        assert_eq!(cpu_seconds_of(stat), Some((2.5, 0.75)));
+        assert_eq!(cpu_seconds_of("nonsense"), None);
     }
 
     #[test]

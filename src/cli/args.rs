@@ -14,7 +14,7 @@ use super::{
     tool,
 };
 use crate::{
-    config::{ServerSettings, memory::MemoryLimit, units},
+    config::{RespSettings, ServerSettings, memory::MemoryLimit, units},
     name,
     node::{
         Codec, Eviction, Fsync, Settings,
@@ -126,6 +126,10 @@ pub(super) struct ServeFlags {
     /// Port to listen on, `8080` or `:8080`; 0 lets the system choose [default: 8080]
     #[arg(long, value_parser = parse_port)]
     port: Option<u16>,
+    /// Port of the Redis protocol, on the same address; 0 lets the system choose, off for none. If it
+    /// is not given and the default is taken, the server starts without it [default: 6379]
+    #[arg(long, value_name = "PORT", value_parser = parse_resp_port)]
+    resp_port: Option<RespPort>,
     /// Address to listen on [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     bind: Option<IpAddr>,
@@ -138,6 +142,9 @@ pub(super) struct ServeFlags {
     /// When a write is acknowledged [default: always]
     #[arg(long, value_enum)]
     fsync: Option<FsyncFlag>,
+    /// Keep nothing on the disk: no log, no snapshots, nothing survives the process
+    #[arg(long, conflicts_with_all = ["fsync", "fsync_interval", "data_dir", "segment_size", "checkpoint_size", "max_replay", "checkpoint_rate"])]
+    memory_only: bool,
     /// Time between syncs with --fsync interval, such as 100ms [default: 100ms]
     #[arg(long, value_name = "SPAN", value_parser = units::parse_span)]
     fsync_interval: Option<Duration>,
@@ -193,6 +200,10 @@ pub(super) struct LimitFlags {
     pub(super) eviction: Option<EvictionFlag>,
 }
 
+/// A port or off.
+#[derive(Clone, Copy, Debug)]
+struct RespPort(Option<u16>);
+
 /// A span or none.
 #[derive(Clone, Copy, Debug)]
 struct Grace(Option<Duration>);
@@ -208,11 +219,18 @@ impl ServeFlags {
         let bind = self.bind.unwrap_or(settings.listen.ip());
         settings.listen = SocketAddr::new(bind, self.port.unwrap_or(settings.listen.port()));
         settings.insecure_no_auth = self.insecure_no_auth;
+        if let Some(RespPort(port)) = self.resp_port {
+            let resp = |port| RespSettings { port, required: true, ..RespSettings::default() };
+            settings.resp = port.map(resp);
+        }
         replace(&mut settings.halt_grace, self.halt_grace.map(|grace| grace.0));
         settings.memory_percent = self.limits.max_memory.and_then(MemoryLimit::percent);
         let engine = &mut settings.engine;
         replace(&mut engine.data_dir, self.data_dir);
         replace(&mut engine.fsync, self.fsync.map(Fsync::from));
+        if self.memory_only {
+            engine.fsync = Fsync::Off;
+        }
         replace(&mut engine.fsync_interval, self.fsync_interval);
         replace(&mut engine.max_bytes, self.limits.max_memory.map(MemoryLimit::bytes).transpose()?);
         replace(&mut engine.max_items, self.limits.max_items.map(|limit| limit.0));
@@ -304,6 +322,10 @@ fn replace<T>(place: &mut T, given: Option<T>) {
 fn parse_port(text: &str) -> Result<u16> {
     let digits = text.strip_prefix(':').unwrap_or(text);
     digits.parse().map_err(|_| Error::invalid("a port is a number from 0 to 65535, as 8080 or :8080"))
+}
+
+fn parse_resp_port(text: &str) -> Result<RespPort> {
+    if text == "off" { Ok(RespPort(None)) } else { parse_port(text).map(|port| RespPort(Some(port))) }
 }
 
 fn parse_grace(text: &str) -> Result<Grace> {

@@ -93,7 +93,7 @@ fn after_a_halt(fsync: Fsync) -> &'static str {
             "every acknowledged write is on the disk; a write without an answer may have happened or not\n\
              check the disk and its cables, the system's log names them; then start again: it recovers by itself"
         }
-        Fsync::Interval | Fsync::Never => {
+        Fsync::Interval | Fsync::Never | Fsync::Off => {
             "what was synced is on the disk; a write acknowledged since the last sync may be lost, a write without \
              an answer may have happened or not\n\
              check the disk and its cables, the system's log names them; then start again: it recovers by itself"

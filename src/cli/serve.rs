@@ -12,12 +12,12 @@
 
 use std::{
     io::{self, Write},
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
 };
 
-use emberkeep_storage::Components;
+use emberkeep_storage::{Components, Fsync, sim::disk::SimDisk};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Failed;
@@ -29,13 +29,15 @@ use crate::{
         error::{Code, Error, Result},
     },
     observe::startup,
+    resp,
 };
 
 /// Progress of a recovery is told from here on, and then as often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) fn run(settings: ServerSettings) -> Result<(), Failed> {
-    let listener = listen(&settings)?;
+    let listener = listen(settings.listen)?;
+    let (resp_listener, resp_refusal) = listen_for_redis(&settings)?;
     let node = Arc::new(open(&settings)?);
     let fsync = settings.engine.fsync;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -43,7 +45,8 @@ pub(super) fn run(settings: ServerSettings) -> Result<(), Failed> {
         .build()
         .map_err(|e| Error::new(Code::Io, format!("cannot start threads: {e}")))?;
     runtime.block_on(async {
-        serve(listener, node.clone(), settings).await?;
+        let redis = Redis { listener: resp_listener, refusal: resp_refusal };
+        serve(listener, redis, node.clone(), settings).await?;
         // Whatever the last writes met, it is the disk, and not a refusal: it did serve.
         node.close().await.map_err(|error| Failed::halted(error, fsync))
     })?;
@@ -52,13 +55,20 @@ pub(super) fn run(settings: ServerSettings) -> Result<(), Failed> {
 }
 
 /// Serves until it is time to stop; what is running then has been answered or cut.
-async fn serve(listener: TcpListener, node: Arc<Node>, settings: ServerSettings) -> Result<()> {
+async fn serve(listener: TcpListener, redis: Redis, node: Arc<Node>, settings: ServerSettings) -> Result<()> {
     let failed = |e: io::Error| Error::new(Code::Io, format!("cannot start serving: {e}"));
     let mut signals = Signals::new().map_err(failed)?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     // Nobody may be reading; that is no reason not to serve.
-    io::stdout().write_all(startup::block(&node, address, settings.memory_percent).as_bytes()).ok();
+    let redis_line = redis.line();
+    let port = match (redis.listener, settings.resp.clone()) {
+        (Some(listener), Some(settings)) => Some(resp::serve(listener, node.clone(), settings)?),
+        _ => None,
+    };
+    io::stdout()
+        .write_all(startup::block(&node, address, &redis_line, settings.memory_percent).as_bytes())
+        .ok();
     io::stdout().flush().ok();
     let stop = async {
         let why = tokio::select! {
@@ -72,22 +82,65 @@ async fn serve(listener: TcpListener, node: Arc<Node>, settings: ServerSettings)
         });
     };
     http::serve(listener, node.clone(), settings.http.clone(), stop).await;
+    if let Some(port) = port {
+        tokio::task::spawn_blocking(|| port.stop()).await.map_err(|e| failed(e.into()))?;
+    }
     Ok(())
 }
 
-fn listen(settings: &ServerSettings) -> Result<TcpListener> {
+fn listen(address: SocketAddr) -> Result<TcpListener> {
     let listen = || {
-        let listener = TcpListener::bind(settings.listen)?;
+        let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
     listen().map_err(|e: io::Error| {
-        Error::new(Code::CannotListen, format!("cannot listen: {e}, address={}", settings.listen))
+        Error::new(Code::CannotListen, format!("cannot listen: {e}, address={address}"))
     })
 }
 
+/// The port of the Redis protocol, or why there is none.
+struct Redis {
+    listener: Option<TcpListener>,
+    refusal: Option<String>,
+}
+
+impl Redis {
+    /// What the start-up block says.
+    fn line(&self) -> String {
+        match (&self.listener, &self.refusal) {
+            (Some(listener), _) => match listener.local_addr() {
+                Ok(address) => format!("on {address}"),
+                Err(error) => format!("on an address that the system does not tell: {error}"),
+            },
+            (None, Some(refusal)) => format!("not served: {refusal}"),
+            (None, None) => "off".to_owned(),
+        }
+    }
+}
+
+/// A port that nobody asked for may be taken, mostly by a redis-server: then HTTP is served all the same.
+fn listen_for_redis(settings: &ServerSettings) -> Result<(Option<TcpListener>, Option<String>)> {
+    let Some(resp) = &settings.resp else { return Ok((None, None)) };
+    let address = SocketAddr::new(settings.listen.ip(), resp.port);
+    match listen(address) {
+        Ok(listener) => Ok((Some(listener), None)),
+        Err(error) if resp.required => Err(error),
+        Err(error) => {
+            let what = format!("{}; give another with --resp-port, or off", error.detail());
+            Ok((None, Some(what)))
+        }
+    }
+}
+
 fn open(settings: &ServerSettings) -> Result<Node> {
-    let components = Components::os().map_err(Error::from_engine)?;
+    let mut components = Components::os().map_err(Error::from_engine)?;
+    if settings.engine.fsync == Fsync::Off {
+        // Whatever would be a file is one in memory, and there is next to none.
+        let disk = SimDisk::new();
+        disk.stop_recording();
+        components.vfs = Arc::new(disk);
+    }
     let clock = components.clock.clone();
     let start = clock.monotonic();
     let told = std::cell::Cell::new(start);

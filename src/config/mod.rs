@@ -34,8 +34,46 @@ pub struct ServerSettings {
     pub memory_percent: Option<u8>,
     /// Deadlines and limits of HTTP.
     pub http: HttpSettings,
+    /// The Redis-compatible port. `None`: off.
+    pub resp: Option<RespSettings>,
     /// The engine's own settings.
     pub engine: Settings,
+}
+
+/// The Redis-compatible port: where it listens, and what a slow or hostile client can hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RespSettings {
+    /// The port, on the address of HTTP. Default 6379; 0 lets the system choose.
+    pub port: u16,
+    /// Whether the operator asked for this port: then the server does not start without it. Default no.
+    pub required: bool,
+    /// Connections at a time; more are told so and closed. Default 10,000.
+    pub connections_max: usize,
+    /// From the first byte of a request until it is complete; then the connection is closed.
+    /// Default 60 s.
+    pub request_deadline: Duration,
+    /// How long a client may take no byte of a reply; then the connection is closed. Default 30 s.
+    pub stall_deadline: Duration,
+    /// Bytes of messages that may wait for a client that subscribed to them; then its connection is
+    /// closed. Default 16 MiB.
+    pub output_bytes_max: usize,
+    /// How long running commands may take when the server stops. Default 10 s.
+    pub drain_deadline: Duration,
+}
+
+impl Default for RespSettings {
+    fn default() -> Self {
+        RespSettings {
+            port: 6379,
+            required: false,
+            connections_max: 10_000,
+            request_deadline: Duration::from_secs(60),
+            stall_deadline: Duration::from_secs(30),
+            output_bytes_max: 16 << 20,
+            drain_deadline: Duration::from_secs(10),
+        }
+    }
 }
 
 /// Deadlines and limits of HTTP: what a slow or hostile client can hold, and for how long.
@@ -86,6 +124,7 @@ impl Default for ServerSettings {
             halt_grace: Some(Duration::from_secs(5)),
             memory_percent: None,
             http: HttpSettings::default(),
+            resp: Some(RespSettings::default()),
             engine: Settings::new(name::DATA_DIR),
         }
     }

@@ -13,7 +13,9 @@ pub mod error;
 pub mod expiry;
 pub mod export;
 pub mod precondition;
+pub mod rests;
 pub mod text;
+pub mod tx;
 
 use std::{
     path::PathBuf,
@@ -106,6 +108,12 @@ pub struct Node {
     closing: AtomicBool,
     /// Exports and loads take turns: they write the same directory.
     export_turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("engine", &self.engine).finish_non_exhaustive()
+    }
 }
 
 impl Node {

@@ -17,17 +17,25 @@ use crate::{
 };
 
 /// The block, lines ended. `memory_percent`: the share of memory that the limit is, if it is one.
-pub fn block(node: &Node, address: SocketAddr, memory_percent: Option<u8>) -> String {
+/// `redis`: where the Redis protocol is served, or why not.
+pub fn block(node: &Node, address: SocketAddr, redis: &str, memory_percent: Option<u8>) -> String {
     let settings = node.settings();
     let allowed = system::allowed_memory();
     let mut out = format!("{} {}\n", name::PRODUCT, name::VERSION);
-    line(&mut out, "data", &settings.data_dir.display().to_string());
+    let data = match settings.fsync {
+        Fsync::Off => "in memory only".to_owned(),
+        _ => settings.data_dir.display().to_string(),
+    };
+    line(&mut out, "data", &data);
     line(&mut out, "durability", &durability(settings));
     line(&mut out, "memory", &memory(settings, memory::origin(memory_percent, allowed)));
     line(&mut out, "eviction", policy_name(settings.eviction));
     line(&mut out, "compression", &compression(settings));
-    line(&mut out, "recovery", &recovery(node.recovery()));
-    line(&mut out, "restart", &restart(&node.restart()));
+    if settings.fsync != Fsync::Off {
+        line(&mut out, "recovery", &recovery(node.recovery()));
+        line(&mut out, "restart", &restart(&node.restart()));
+    }
+    line(&mut out, "redis", redis);
     let out_of_reach = memory::warning(settings.max_bytes, allowed);
     for warning in node.recovery().warnings.iter().chain(&out_of_reach) {
         line(&mut out, "warning", warning);
@@ -74,6 +82,7 @@ fn durability(settings: &Settings) -> String {
             show_span(settings.fsync_interval),
             show_span(2 * settings.fsync_interval)
         ),
+        Fsync::Off => "none: nothing is kept on the disk, and nothing survives this process".to_owned(),
         Fsync::Never => {
             "never: a write is acknowledged when the operating system has it; a kill loses nothing, a power \
                          cut loses what the system had not written yet"

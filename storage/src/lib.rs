@@ -46,7 +46,7 @@ pub use crate::{
     clock::{Clock, SystemClock, UnixMillis},
     compress::{CodecStats, CompressionStats},
     engine::{
-        Action, ActionOutcome, Background, BatchOp, BatchOutcome, CheckpointReport, Commit, Committed,
+        About, Action, ActionOutcome, Background, BatchOp, BatchOutcome, CheckpointReport, Commit, Committed,
         Components, Condition, Cursor, DeleteOutcome, Engine, Entry, Expiry, Gate, Incr, IncrOutcome,
         Prepared, Progress, PutOutcome, Ready, RecoveryReport, Restart, ScanPage, Stats, TouchOutcome, Value,
         Write,

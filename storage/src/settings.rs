@@ -23,6 +23,9 @@ pub enum Fsync {
     /// After the operating system has its bytes; it decides when they reach the disk. A killed
     /// process loses nothing.
     Never,
+    /// At once: nothing is logged, no snapshot is taken, and nothing survives the process. Only for a
+    /// data directory that is new and that nobody else will open, best on a file system in memory.
+    Off,
 }
 
 /// How far a write has come. Each level includes those before it.
@@ -43,6 +46,17 @@ impl Fsync {
         match self {
             Fsync::Always => Level::Disk,
             Fsync::Interval | Fsync::Never => Level::Os,
+            Fsync::Off => Level::Memory,
+        }
+    }
+
+    /// Its name everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Fsync::Always => "always",
+            Fsync::Interval => "interval",
+            Fsync::Never => "never",
+            Fsync::Off => "off",
         }
     }
 }

@@ -375,9 +375,5 @@ fn trouble(what: &str, error: &std::io::Error) -> Stop {
 }
 
 fn mode_name(mode: Fsync) -> &'static str {
-    match mode {
-        Fsync::Always => "always",
-        Fsync::Interval => "interval",
-        Fsync::Never => "never",
-    }
+    mode.as_str()
 }

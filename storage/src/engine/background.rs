@@ -62,9 +62,12 @@ impl Threads {
         if core.background == Background::Manual {
             return Ok(threads);
         }
+        threads.spawn(&threads.others, "expirer", core, expire)?;
+        if core.wal.discards() {
+            return Ok(threads);
+        }
         threads.spawn(&threads.committer, "committer", core, commit)?;
         threads.spawn(&threads.others, "preparer", core, prepare)?;
-        threads.spawn(&threads.others, "expirer", core, expire)?;
         threads.spawn(&threads.others, "checkpointer", core, checkpoint)?;
         if core.settings.fsync == Fsync::Interval {
             threads.spawn(&threads.others, "syncer", core, sync)?;

@@ -127,7 +127,7 @@ impl Core {
     fn prepare_all(&self, ops: &[BatchOp<'_>]) -> Result<Vec<Option<Blob>>> {
         let blob = |op: &BatchOp<'_>| match &op.action {
             Action::Put(write) => self.prepare(op.key, write).map(Some),
-            Action::Incr(..) | Action::Delete(_) | Action::Touch(..) => Ok(None),
+            Action::Incr(..) | Action::Delete(_) | Action::Touch(..) | Action::Check(_) => Ok(None),
         };
         ops.iter().map(blob).collect()
     }
@@ -257,6 +257,7 @@ fn resolve_all(
                 | ActionOutcome::Delete(DeleteOutcome::Refused { .. })
                 | ActionOutcome::Touch(TouchOutcome::Refused { .. })
                 | ActionOutcome::Incr(IncrOutcome::NotAnInteger | IncrOutcome::Overflow)
+                | ActionOutcome::Check(false)
         );
         if refused {
             return BatchOutcome::Refused { index, outcome };
@@ -283,6 +284,7 @@ fn resolve_one(
         Action::Incr(by, options) => {
             ActionOutcome::Incr(state.decided(decide_incr(op.key, current.as_ref(), by, options, now)))
         }
+        Action::Check(condition) => ActionOutcome::Check(condition.holds(version)),
         Action::Delete(condition) => ActionOutcome::Delete(match current {
             None => DeleteOutcome::Absent,
             Some(_) if !condition.holds(version) => DeleteOutcome::Refused { current: version },

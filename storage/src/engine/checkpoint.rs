@@ -88,6 +88,9 @@ impl Checkpointer {
 impl Core {
     pub(crate) fn checkpoint(&self) -> Result<CheckpointReport> {
         self.check_open()?;
+        if self.wal.discards() {
+            return Err(Error::invalid("this engine keeps nothing on a disk, so there are no snapshots"));
+        }
         let Ok(_running) = self.checkpointer.running.try_lock() else {
             return Err(Error::new(ErrorKind::Overloaded, "a snapshot is being taken already"));
         };
@@ -256,6 +259,9 @@ impl Core {
     /// # Errors
     /// `Halted`: half a MANIFEST may have been written.
     pub(crate) fn note_rotation(&self) -> Result<()> {
+        if self.wal.discards() {
+            return Ok(());
+        }
         let mut store = self.manifest.lock().expect("no panic with the manifest");
         let known = store.current().segments.last().map_or(0, |s| s.first_index);
         if known >= self.wal.active_segment() {

@@ -112,6 +112,13 @@ impl<T> Commit<T> {
         u64::from(self.ticket.wal.term())
     }
 
+    /// The outcome, and what must have reached which level before anybody may be told of it. For
+    /// callers that wait once for many writes, with [`Engine::reached`](crate::Engine::reached).
+    pub fn into_parts(mut self) -> (T, Lsn, Level) {
+        let outcome = self.outcome.take().expect("not polled to the end before");
+        (outcome, self.ticket.lsn, self.ticket.level)
+    }
+
     /// Blocks this thread until the level is reached.
     ///
     /// # Errors
@@ -137,7 +144,8 @@ impl<T: Unpin> Future for Commit<T> {
 }
 
 fn committed<T>(outcome: T, lsn: Lsn, wal: &Wal) -> Committed<T> {
-    let level = [Level::Disk, Level::Os].into_iter().find(|level| wal.reached(*level) >= lsn);
+    let levels = if wal.discards() { &[][..] } else { &[Level::Disk, Level::Os] };
+    let level = levels.iter().copied().find(|level| wal.reached(*level) >= lsn);
     Committed { outcome, lsn, term: u64::from(wal.term()), level: level.unwrap_or(Level::Memory) }
 }
 
@@ -157,6 +165,12 @@ impl<T> Gate<T> {
 
     pub(crate) fn closed(seen: T, ticket: Ticket) -> Gate<T> {
         Gate { seen: Some(seen), ticket: Some(ticket) }
+    }
+
+    /// What was seen, and what must be on the disk before anybody may be told of it, if anything.
+    pub fn into_parts(mut self) -> (T, Option<Lsn>) {
+        let seen = self.seen.take().expect("not polled to the end before");
+        (seen, self.ticket.map(|ticket| ticket.lsn))
     }
 
     /// Blocks this thread until the answer may leave.

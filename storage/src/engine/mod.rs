@@ -48,6 +48,7 @@ pub use self::{
     commit::{Commit, Committed, Gate},
     open::{Progress, RecoveryReport},
     prepare::Prepared,
+    read::About,
     restart::Restart,
     stats::Stats,
     value::{
@@ -241,6 +242,18 @@ impl Engine {
         Gate::closed((), Ticket::new(self.core.wal.clone(), Level::Disk, lsn))
     }
 
+    /// Resolves when everything up to `lsn` has reached `level`: then all outcomes that rest on it may
+    /// be told.
+    pub fn reached(&self, lsn: Lsn, level: Level) -> Gate<()> {
+        if self.core.wal.reached(level) >= lsn {
+            return Gate::open(());
+        }
+        if level == Level::Disk {
+            self.core.wal.request_sync(lsn);
+        }
+        Gate::closed((), Ticket::new(self.core.wal.clone(), level, lsn))
+    }
+
     /// Takes a snapshot and prunes the log behind it. Blocks this thread, no reader and no writer.
     ///
     /// # Errors
@@ -356,6 +369,9 @@ impl Core {
 
     fn close_cleanly(&self) -> Result<()> {
         self.wal.halt().check()?;
+        if self.wal.discards() {
+            return Ok(());
+        }
         let Some(end) = self.wal.seal()? else { return Ok(()) };
         let mut store = self.manifest.lock().expect("no panic with the manifest");
         let mut manifest = store.current().clone();
@@ -389,6 +405,9 @@ impl Core {
     fn level(&self, asked: Option<Level>) -> Result<Level> {
         let usual = self.settings.fsync.level();
         match asked {
+            Some(level) if level > usual && self.settings.fsync == Fsync::Off => {
+                Err(Error::invalid("this engine keeps nothing on a disk, so no write can reach one"))
+            }
             Some(level) if level < usual && !self.settings.allow_downgrade => {
                 let what = format!(
                     "this engine acknowledges at level {usual:?} and allows no less, asked={level:?}"

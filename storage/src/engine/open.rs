@@ -162,9 +162,11 @@ pub(super) fn open(settings: Settings, components: Components, progress: &dyn Fn
     let term32 =
         u32::try_from(term).map_err(|_| Error::new(ErrorKind::Unsupported, "all terms are used up"))?;
     let wal = Wal::resume(config, found.tail, active, found.next_index, term32, manifest.node_id)?;
-    record_start(&mut store, &found, term, wal.active_segment(), timeline.now())?;
-    if let Err(e) = checkpoint::prune(&*vfs, data_dir, store.current()) {
-        warnings.push(format!("old files stay behind: {e}"));
+    if !wal.discards() {
+        record_start(&mut store, &found, term, wal.active_segment(), timeline.now())?;
+        if let Err(e) = checkpoint::prune(&*vfs, data_dir, store.current()) {
+            warnings.push(format!("old files stay behind: {e}"));
+        }
     }
 
     let report = RecoveryReport {

@@ -9,10 +9,22 @@ use crate::{
         resolve::{Current, Live},
         value::{Cursor, Entry, ScanPage},
     },
+    error::{Error, Result},
     format::op::Key,
+    index::stripe::NAMESPACES_COUNTED,
     lsn::Lsn,
     sync::Ordering,
 };
+
+/// What the index says about an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct About {
+    /// The bytes that are charged for it: key, value and all that belongs to them.
+    pub bytes: u64,
+    /// What the eviction policy thinks of it, as it stands in a snapshot: `lfu` and `s3fifo` count
+    /// uses in its lower bits.
+    pub hint: u8,
+}
 
 /// Slots that a scan passes in one hold of a stripe's lock …
 const SCAN_CHUNK: usize = 256;
@@ -28,6 +40,51 @@ impl Engine {
     /// The entry of a key, without counting as an access.
     pub fn peek<'k>(&self, key: impl Into<Key<'k>>) -> Gate<Option<Entry>> {
         self.core.get(key.into(), false)
+    }
+
+    /// Live entries of a namespace below 16; some may have expired and wait to be removed.
+    ///
+    /// # Errors
+    /// `Invalid` for another namespace: those are not counted.
+    pub fn count(&self, namespace: u16) -> Result<u64> {
+        if usize::from(namespace) >= NAMESPACES_COUNTED {
+            let what = format!("entries are counted in namespaces 0 to {}", NAMESPACES_COUNTED - 1);
+            return Err(Error::invalid(format!("{what}, namespace={namespace}")));
+        }
+        let index = &self.core.index;
+        Ok((0..index.stripe_count()).map(|stripe| index.lock(stripe).count(namespace)).sum())
+    }
+
+    /// An entry of a namespace; another seed mostly gives another one. Not counted as an access.
+    /// Entries behind many others of other namespaces are given more often.
+    pub fn any_of(&self, namespace: u16, seed: u64) -> Gate<Option<Entry>> {
+        let core = &self.core;
+        let seed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let stripe = seed % core.index.stripe_count() as u64;
+        let slots = core.index.lock(stripe as usize).slots().max(1) as u64;
+        let from = Cursor(stripe << 32 | (seed >> 32) % slots);
+        let prefix = Key { namespace, bytes: &[] };
+        let mut cursors = vec![from, Cursor::START].into_iter();
+        let mut at = cursors.next();
+        let mut seen = core.gate(None, Lsn::ZERO);
+        while let Some(cursor) = at {
+            let (page, lsn) = core.scan(cursor, prefix, 1).into_parts();
+            if let Some(entry) = page.entries.into_iter().next() {
+                seen = core.gate(Some(entry), lsn.unwrap_or_default());
+                break;
+            }
+            at = page.next.or_else(|| cursors.next());
+        }
+        seen
+    }
+
+    /// What the index says about an entry, without counting as an access; `None` if it is absent.
+    pub fn about<'k>(&self, key: impl Into<Key<'k>>) -> Option<About> {
+        let (key, core) = (key.into(), &self.core);
+        let hash = core.index.hash(key);
+        let stripe = core.index.lock(core.index.stripe_of(hash));
+        let current = Current::of(&stripe, hash, key, core.timeline.now());
+        current.live().map(|live| About { bytes: stripe.charge(live.slot), hint: stripe.hint(live.slot) })
     }
 
     /// Some entries whose key begins with `prefix` (all of its namespace, if it is empty), from

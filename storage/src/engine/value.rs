@@ -291,6 +291,8 @@ pub enum Action<'a> {
     Touch(Expiry, Condition<'a>),
     /// Changes a counter by this much.
     Incr(i64, Incr),
+    /// Changes nothing; the batch happens only if this holds.
+    Check(Condition<'a>),
 }
 
 /// What a batch did.
@@ -318,6 +320,8 @@ pub enum ActionOutcome {
     Touch(TouchOutcome),
     /// Of an increment.
     Incr(IncrOutcome),
+    /// Of a check: whether it holds.
+    Check(bool),
 }
 
 /// Where a scan goes on. Valid while the engine is open; opaque.

@@ -37,6 +37,9 @@ use crate::{
     lsn::Lsn,
 };
 
+/// Namespaces whose entries are counted: those that a client can select by number.
+pub(crate) const NAMESPACES_COUNTED: usize = 16;
+
 /// The entries of one stripe.
 #[derive(Debug)]
 pub(crate) struct Stripe {
@@ -47,6 +50,8 @@ pub(crate) struct Stripe {
     /// Tombstones in the order of their LSNs. One whose slot has moved on since is skipped.
     tombstones: VecDeque<(Lsn, Slot)>,
     used: Usage,
+    /// Live entries of each of the first namespaces.
+    counts: [u32; NAMESPACES_COUNTED],
     budget: Arc<Budget>,
     flushed_at: Lsn,
     /// Loaded entries that are in no queue yet.
@@ -83,6 +88,7 @@ impl Stripe {
             wheel: Wheel::new(),
             tombstones: VecDeque::new(),
             used: Usage::default(),
+            counts: [0; NAMESPACES_COUNTED],
             budget,
             flushed_at: Lsn::ZERO,
             loaded: Vec::new(),
@@ -92,6 +98,16 @@ impl Stripe {
     /// Live entries.
     pub(crate) fn len(&self) -> usize {
         self.used.items as usize
+    }
+
+    /// Live entries of a namespace that is counted.
+    pub(crate) fn count(&self, namespace: u16) -> u64 {
+        u64::from(self.counts[usize::from(namespace)])
+    }
+
+    /// What the policy says about an entry, for people: mostly how often it was used of late.
+    pub(crate) fn hint(&self, slot: Slot) -> u8 {
+        self.policy.hint(&self.slab, slot)
     }
 
     /// What this stripe holds of what all hold.
@@ -309,7 +325,7 @@ impl Stripe {
         self.slab.check();
         self.wheel.check();
         let waiting: HashSet<_> = self.tombstones.iter().collect();
-        let (mut used, mut timers) = (Usage::default(), 0);
+        let (mut used, mut timers, mut counts) = (Usage::default(), 0, [0; NAMESPACES_COUNTED]);
         for slot in 0..self.slab.end() as Slot {
             let entry = &self.slab[slot];
             if entry.is_free() {
@@ -324,6 +340,9 @@ impl Stripe {
             );
             timers += usize::from(entry.timed);
             used.items += u64::from(entry.is_live());
+            if let Some(count) = counts.get_mut(usize::from(entry.blob().key().namespace)) {
+                *count += u32::from(entry.is_live());
+            }
             used.bytes += self.slab.charge(slot);
             used.tombstone_bytes += if entry.is_tombstone() { self.slab.charge(slot) } else { 0 };
             assert!(
@@ -332,6 +351,7 @@ impl Stripe {
             );
         }
         assert_eq!(used, self.used, "sums equal a recount");
+        assert_eq!(counts, self.counts, "counts of namespaces equal a recount");
         assert_eq!(timers, self.wheel.len(), "each timer is that of an entry");
         assert_eq!(self.table.len(), self.slab.len(), "the table names each slot in use once");
         let queued = self.policy.check(&self.slab) + self.loaded.len();
@@ -444,6 +464,9 @@ impl Stripe {
         self.used.items += part.items;
         self.used.bytes += part.bytes;
         self.used.tombstone_bytes += part.tombstone_bytes;
+        if let Some(count) = self.count_of(slot) {
+            *count += part.items as u32;
+        }
     }
 
     fn uncharge(&mut self, slot: Slot) {
@@ -451,6 +474,13 @@ impl Stripe {
         self.used.items -= part.items;
         self.used.bytes -= part.bytes;
         self.used.tombstone_bytes -= part.tombstone_bytes;
+        if let Some(count) = self.count_of(slot) {
+            *count -= part.items as u32;
+        }
+    }
+
+    fn count_of(&mut self, slot: Slot) -> Option<&mut u32> {
+        self.counts.get_mut(usize::from(self.slab[slot].blob().key().namespace))
     }
 
     fn part(&self, slot: Slot) -> Usage {

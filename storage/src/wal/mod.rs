@@ -220,8 +220,11 @@ impl Wal {
     }
 
     /// The last LSN that this level has reached.
+    ///
+    /// Without a log nothing is waited for: every level counts as reached.
     pub fn reached(&self, level: Level) -> Lsn {
         match level {
+            _ if self.staging.discards() => Lsn(u64::MAX),
             Level::Memory => self.appended(),
             Level::Os => self.shared.written.get(),
             Level::Disk => self.shared.durable.get(),
@@ -260,6 +263,11 @@ impl Wal {
     /// Stops the log because of an error outside it (the MANIFEST).
     pub fn raise_halt(&self, cause: Error) -> Error {
         self.shared.halt(cause)
+    }
+
+    /// There is no log: nothing reaches a disk.
+    pub(crate) fn discards(&self) -> bool {
+        self.staging.discards()
     }
 
     /// Memory that the staging buffers hold.
@@ -336,7 +344,7 @@ impl Wal {
     /// `Halted`.
     pub fn idle_step(&self) -> Result<()> {
         match self.config.fsync {
-            Fsync::Never => return Ok(()),
+            Fsync::Never | Fsync::Off => return Ok(()),
             // Writes that asked for less than the mode gives have waited long enough.
             Fsync::Always => self.sync_step()?,
             // Its own thread syncs, by the clock.
@@ -370,6 +378,9 @@ impl Wal {
     /// # Errors
     /// `Full` or `Io`: nothing was harmed, try again later.
     pub fn prepare_step(&self) -> Result<bool> {
+        if self.staging.discards() {
+            return Ok(false);
+        }
         self.preparer.step(&self.config, &self.staging)
     }
 

@@ -29,7 +29,7 @@ use crate::{
     },
     lsn::{LogPosition, Lsn},
     settings::Fsync,
-    sync::{Condvar, Mutex, MutexGuard, thread},
+    sync::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering, thread},
     wal::{Config, Tail, settle::Active},
 };
 
@@ -95,6 +95,8 @@ pub(crate) struct Staging {
     segment_bytes: u64,
     staging_bytes: u64,
     marks_when_idle: bool,
+    /// There is no log: frames get their numbers, and are forgotten.
+    discards: Option<AtomicU64>,
     clock: Arc<dyn Clock>,
 }
 
@@ -143,6 +145,7 @@ impl Staging {
             segment_bytes: config.segment_bytes,
             staging_bytes: config.staging_bytes,
             marks_when_idle: config.fsync != Fsync::Never,
+            discards: (config.fsync == Fsync::Off).then(|| AtomicU64::new(tail.index)),
             clock: config.clock.clone(),
         }
     }
@@ -154,6 +157,9 @@ impl Staging {
     /// Puts a frame into the order.
     pub(crate) fn append(&self, permit: &mut Permit<'_>, kind: Kind, body: Body<'_>, now: UnixMillis) -> Lsn {
         assert!(kind.is_replicated());
+        if let Some(last) = &self.discards {
+            return Lsn(last.fetch_add(1, Ordering::Relaxed) + 1);
+        }
         let frame_len = body.frame_len();
         let mut s = self.lock();
         permit.spend(&mut s, frame_len);
@@ -319,6 +325,9 @@ impl Staging {
     }
 
     pub(crate) fn request_sync(&self, lsn: Lsn) {
+        if self.discards.is_some() {
+            return;
+        }
         let mut s = self.lock();
         // What is still in the buffer goes with its group, of which the committer knows.
         if !s.filling.parts.is_empty() && s.filling.first() <= lsn {
@@ -339,7 +348,15 @@ impl Staging {
         s.next_index = index;
     }
 
+    /// There is no log.
+    pub(crate) fn discards(&self) -> bool {
+        self.discards.is_some()
+    }
+
     pub(crate) fn appended(&self) -> Lsn {
+        if let Some(last) = &self.discards {
+            return Lsn(last.load(Ordering::Relaxed));
+        }
         self.lock().last
     }
 

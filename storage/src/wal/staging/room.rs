@@ -58,6 +58,9 @@ pub struct Permit<'a> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
+        if self.staging.discards.is_some() {
+            return;
+        }
         let mut s = self.staging.lock();
         s.reserved -= self.bytes;
         if let Some(capacity) = self.own_segment {
@@ -99,6 +102,9 @@ impl Staging {
 
     /// Room for one frame of up to `frame` bytes and, beside it, small ones of up to `extra`.
     pub(crate) fn admit(&self, frame: u64, extra: u64, urgency: Urgency) -> Result<Permit<'_>> {
+        if self.discards.is_some() {
+            return Ok(Permit { staging: self, bytes: 0, level: Level::Memory, own_segment: None });
+        }
         let mut s = self.lock();
         if s.closed {
             return Err(Error::new(ErrorKind::Closed, "the engine is closed"));

@@ -1,0 +1,290 @@
+//! Commands that tell about the server.
+
+use emberkeep_storage::{Eviction, Key};
+
+use crate::resp::{
+    control::Control,
+    fail::{Done, Fail},
+    glob, info,
+    keys::is,
+    number,
+    parse::Args,
+    reply::Reply,
+    script,
+    slowlog::Slow,
+    table::{Command, TABLE, find},
+};
+
+pub fn unknown_subcommand(command: &str, word: &[u8]) -> Fail {
+    let word: Vec<u8> = word.iter().copied().take(128).collect();
+    Fail::Text(format!("ERR unknown subcommand '{}'. Try {command} HELP.", word.escape_ascii()).into())
+}
+
+pub fn ok(_: &mut Control<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    reply.ok();
+    Ok(())
+}
+
+pub fn info(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let sections: Vec<String> =
+        args.from(1).iter().map(|word| String::from_utf8_lossy(word).to_lowercase()).collect();
+    reply.verbatim(&info::text(control.shared, &sections));
+    Ok(())
+}
+
+pub fn time(control: &mut Control<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let now = control.shared.node.now().0;
+    reply.array(2);
+    reply.bulk((now / 1000).to_string().as_bytes());
+    reply.bulk((now % 1000 * 1000).to_string().as_bytes());
+    Ok(())
+}
+
+pub fn lastsave(control: &mut Control<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    reply.int(info::last_save(control.shared) as i64);
+    Ok(())
+}
+
+/// A master without replicas, at the end of the log.
+pub fn role(control: &mut Control<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    reply.array(3);
+    reply.bulk(b"master");
+    reply.int(control.shared.node.stats().appended.0 as i64);
+    reply.array(0);
+    Ok(())
+}
+
+pub fn cluster(_: &mut Control<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Done {
+    Err(Fail::text("ERR This instance has cluster support disabled"))
+}
+
+pub fn acl(_: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    match (&args[1], args.len()) {
+        (w, 2) if is(w, "WHOAMI") => reply.bulk(b"default"),
+        (w, 2) if is(w, "USERS") => {
+            reply.array(1);
+            reply.bulk(b"default");
+        }
+        (w, 2) if is(w, "LIST") => {
+            reply.array(1);
+            reply.bulk(b"user default on nopass sanitize-payload ~* &* +@all");
+        }
+        (w, _) => return Err(unknown_subcommand("ACL", w)),
+    }
+    Ok(())
+}
+
+pub fn latency(_: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    match &args[1] {
+        w if is(w, "LATEST") || is(w, "HISTORY") => reply.array(0),
+        w if is(w, "RESET") => reply.int(0),
+        w if is(w, "HISTOGRAM") => reply.map(0),
+        w if is(w, "DOCTOR") => {
+            reply.verbatim("No latency events are collected. SLOWLOG GET tells which commands took long.")
+        }
+        w => return Err(unknown_subcommand("LATENCY", w)),
+    }
+    Ok(())
+}
+
+pub fn memory(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    match (&args[1], args.len()) {
+        (w, 3 | 5) if is(w, "USAGE") => {
+            let key = Key { namespace: control.session.namespace, bytes: &args[2] };
+            match control.shared.node.about(key) {
+                Some(about) => reply.int(about.bytes as i64),
+                None => reply.nil(),
+            }
+        }
+        (w, 2) if is(w, "DOCTOR") => {
+            reply.verbatim("See /v1/stats: its lines add up to what the process takes.")
+        }
+        // What has been freed goes back to the system by itself.
+        (w, 2) if is(w, "PURGE") => reply.ok(),
+        (w, _) => return Err(unknown_subcommand("MEMORY", w)),
+    }
+    Ok(())
+}
+
+pub fn object(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let word = &args[1];
+    if args.len() != 3 || !["ENCODING", "REFCOUNT", "FREQ", "IDLETIME"].iter().any(|name| is(word, name)) {
+        return Err(unknown_subcommand("OBJECT", word));
+    }
+    let node = &control.shared.node;
+    let key = Key { namespace: control.session.namespace, bytes: &args[2] };
+    let Some(about) = node.about(key) else {
+        reply.nil();
+        return Ok(());
+    };
+    let counts_uses = matches!(node.eviction(), Eviction::S3Fifo | Eviction::Lfu);
+    match word {
+        w if is(w, "REFCOUNT") => reply.int(1),
+        w if is(w, "ENCODING") => {
+            let value = node.read(key, false, control.rests).map(|entry| entry.value()).transpose()?;
+            reply.bulk(encoding(value.as_deref().unwrap_or_default()).as_bytes());
+        }
+        // Six bits of the hint are a count with both policies.
+        w if is(w, "FREQ") && counts_uses => reply.int((about.hint & 63).into()),
+        w if is(w, "FREQ") => {
+            return Err(Fail::text(
+                "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
+            ));
+        }
+        _ => {
+            return Err(Fail::text(
+                "ERR idle times are not tracked: entries are kept in an order, without times",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The names that redis-server has for the forms of a string.
+fn encoding(value: &[u8]) -> &'static str {
+    match value.len() {
+        ..=20 if number::integer(value).is_some() => "int",
+        ..=44 => "embstr",
+        _ => "raw",
+    }
+}
+
+pub fn slowlog(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let log = &control.shared.slowlog;
+    match (&args[1], args.len()) {
+        (w, 2) if is(w, "LEN") => reply.int(log.len() as i64),
+        (w, 2) if is(w, "RESET") => {
+            log.reset();
+            reply.ok();
+        }
+        (w, 2 | 3) if is(w, "GET") => {
+            let count = args.get(2).map_or(Some(10), number::integer).ok_or(Fail::NOT_AN_INTEGER)?;
+            if count < -1 {
+                return Err(Fail::text("ERR count should be greater than or equal to -1"));
+            }
+            let entries = log.newest(usize::try_from(count).unwrap_or(usize::MAX));
+            reply.array(entries.len());
+            entries.iter().for_each(|slow| write_slow(slow, reply));
+        }
+        (w, _) => return Err(unknown_subcommand("SLOWLOG", w)),
+    }
+    Ok(())
+}
+
+fn write_slow(slow: &Slow, reply: &mut Reply<'_>) {
+    reply.array(6);
+    reply.int(slow.id as i64);
+    reply.int(slow.at_secs as i64);
+    reply.int(slow.micros as i64);
+    reply.array(slow.args.len());
+    slow.args.iter().for_each(|arg| reply.bulk(arg));
+    reply.bulk(slow.peer.to_string().as_bytes());
+    reply.bulk(slow.name.as_bytes());
+}
+
+pub fn command(_: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let named = || args.from(2).iter().map(find).collect::<Vec<_>>();
+    match (args.get(1), args.len()) {
+        (None, _) => {
+            reply.array(TABLE.len());
+            TABLE.iter().for_each(|command| write_command(command, reply));
+        }
+        (Some(w), 2) if is(w, "COUNT") => reply.int(TABLE.len() as i64),
+        (Some(w), 2) if is(w, "LIST") => list(|_| true, reply),
+        (Some(w), 5) if is(w, "LIST") && is(&args[2], "FILTERBY") && is(&args[3], "PATTERN") => {
+            list(|command| glob::matches(&args[4], command.name.as_bytes()), reply);
+        }
+        (Some(w), _) if is(w, "INFO") => {
+            let commands = if args.len() == 2 { TABLE.iter().map(Some).collect() } else { named() };
+            reply.array(commands.len());
+            for command in commands {
+                match command {
+                    Some(command) => write_command(command, reply),
+                    None => reply.nil_array(),
+                }
+            }
+        }
+        (Some(w), _) if is(w, "DOCS") => {
+            let all = if args.len() == 2 { TABLE.iter().map(Some).collect() } else { named() };
+            let known: Vec<&Command> = all.into_iter().flatten().collect();
+            reply.map(known.len());
+            known.into_iter().for_each(|command| write_docs(command, reply));
+        }
+        (Some(w), 3..) if is(w, "GETKEYS") => {
+            let command = find(&args[2]).ok_or(Fail::text("ERR Invalid command specified"))?;
+            let keys = keys_of(command, args.from(2));
+            if keys.is_empty() {
+                return Err(Fail::text("ERR The command has no key arguments"));
+            }
+            reply.array(keys.len());
+            keys.into_iter().for_each(|key| reply.bulk(key));
+        }
+        (Some(w), _) => return Err(unknown_subcommand("COMMAND", w)),
+    }
+    Ok(())
+}
+
+fn list(is_wanted: impl Fn(&Command) -> bool, reply: &mut Reply<'_>) {
+    let names: Vec<&str> =
+        TABLE.iter().filter(|command| is_wanted(command)).map(|command| command.name).collect();
+    reply.array(names.len());
+    names.into_iter().for_each(|name| reply.bulk(name.as_bytes()));
+}
+
+fn write_command(command: &Command, reply: &mut Reply<'_>) {
+    reply.array(10);
+    reply.bulk(command.name.as_bytes());
+    reply.int(command.arity.into());
+    reply.set(command.flags.len());
+    command.flags.iter().for_each(|flag| reply.simple(flag));
+    let (first, last, step) = command.keys;
+    [first, last, step].into_iter().for_each(|n| reply.int(n.into()));
+    let categories =
+        [format!("@{}", command.group), format!("@{}", if command.writes() { "write" } else { "read" })];
+    reply.set(categories.len());
+    categories.iter().for_each(|category| reply.simple(category));
+    // Tips, key specifications, subcommands.
+    (0..3).for_each(|_| reply.array(0));
+}
+
+fn write_docs(command: &Command, reply: &mut Reply<'_>) {
+    reply.bulk(command.name.as_bytes());
+    let fields = [("summary", command.summary), ("since", command.since), ("group", command.group)];
+    reply.map(fields.len());
+    for (field, value) in fields {
+        reply.bulk(field.as_bytes());
+        reply.bulk(value.as_bytes());
+    }
+}
+
+/// The arguments that are keys.
+fn keys_of<'a>(command: &Command, args: Args<'a>) -> Vec<&'a [u8]> {
+    let (first, last, step) = command.keys;
+    if first == 0 {
+        return Vec::new();
+    }
+    let last = if last < 0 { args.len() as i32 + last } else { last };
+    let places = (first..=last).step_by(step as usize);
+    places.filter_map(|place| args.get(place as usize)).collect()
+}
+
+pub fn script(_: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    match (&args[1], args.len()) {
+        (w, 3..) if is(w, "EXISTS") => {
+            reply.array(args.len() - 2);
+            args.from(2).iter().for_each(|digest| reply.int(script::by_digest(digest).is_some().into()));
+        }
+        (w, 3) if is(w, "LOAD") => {
+            let known =
+                script::by_text(&args[2]).ok_or_else(|| script::unknown(&script::digest(&args[2])))?;
+            // The digest is that of the text as the client has it.
+            let digest = script::remember(&args[2], known);
+            reply.bulk(digest.as_bytes());
+        }
+        // The table is always there.
+        (w, 2 | 3) if is(w, "FLUSH") => reply.ok(),
+        (w, 2) if is(w, "KILL") => return Err(Fail::text("NOTBUSY No scripts in execution right now.")),
+        (w, _) => return Err(unknown_subcommand("SCRIPT", w)),
+    }
+    Ok(())
+}
