@@ -11,12 +11,12 @@ use crate::{
     vfs::OpenMode,
     wal::{
         Config,
-        segment::{Spare, create_spare, renew},
+        segment::{Pause, Spare, create_spare, renew},
         staging::{SPARES, SPARES_SET_ASIDE, Staging},
     },
 };
 
-/// Some 100 MiB/s …
+/// Pause between two slices of zeros: some 100 MiB/s …
 const PAUSE: Duration = Duration::from_millis(8);
 /// … or as much as the disk takes.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -88,9 +88,11 @@ impl Preparer {
     }
 
     /// A used file where there is one, else a new one.
-    fn prepare(&self, config: &Config, capacity: u64) -> Result<Spare> {
+    fn prepare(&self, config: &Config, staging: &Staging, capacity: u64) -> Result<Spare> {
         let vfs = &*config.vfs;
-        let pause = self.pause(config);
+        // Asked again after every slice: there is time until the active segment is half full.
+        let between = || if staging.is_half_full() { PAUSE_MIN } else { PAUSE };
+        let pause: Pause<'_> = if config.manual { None } else { Some(&between) };
         let used = (capacity == config.segment_bytes).then(|| self.lock_used().pop()).flatten();
         let Some(used) = used else {
             let number = self.next_number.fetch_add(1, Ordering::Relaxed);
@@ -107,15 +109,6 @@ impl Preparer {
         })
     }
 
-    /// Between two slices of zeros: there is time while a spare is ready.
-    fn pause(&self, config: &Config) -> Duration {
-        match self.ready() {
-            _ if config.manual => Duration::ZERO,
-            0 => PAUSE_MIN,
-            _ => PAUSE,
-        }
-    }
-
     fn lock_used(&self) -> MutexGuard<'_, Vec<PathBuf>> {
         self.used.lock().expect("no panic with used files")
     }
@@ -123,7 +116,7 @@ impl Preparer {
     /// Prepares one segment if one is missing; true if it did.
     pub(crate) fn step(&self, config: &Config, staging: &Staging) -> Result<bool> {
         let Some(capacity) = staging.wanted_spare() else { return Ok(false) };
-        match self.prepare(config, capacity) {
+        match self.prepare(config, staging, capacity) {
             Ok(spare) => {
                 self.ready.lock().expect("no panic with spares").push_back(spare);
                 if let Some(unneeded) = staging.spare_ready(capacity) {

@@ -29,6 +29,9 @@ use crate::{
 const SLICE_LEN: usize = 1 << 20;
 const SYNC_EVERY: u64 = 4 << 20;
 
+/// How long to pause after each slice; `None`: not at all, and nothing is synced on the way.
+pub(crate) type Pause<'a> = Option<&'a dyn Fn() -> Duration>;
+
 /// A prepared file.
 #[derive(Debug)]
 pub(crate) struct Spare {
@@ -39,7 +42,7 @@ pub(crate) struct Spare {
 
 /// Creates a file of `capacity` bytes of zeros, synced. If that fails the file is removed again
 /// and nothing was harmed.
-pub(crate) fn create_spare(vfs: &dyn Vfs, path: PathBuf, capacity: u64, pause: Duration) -> Result<Spare> {
+pub(crate) fn create_spare(vfs: &dyn Vfs, path: PathBuf, capacity: u64, pause: Pause<'_>) -> Result<Spare> {
     let file = vfs
         .open(&path, OpenMode::CreateNew)
         .map_err(|e| Error::io(format!("cannot create a log segment file={}", path.display()), e))?;
@@ -54,25 +57,25 @@ pub(crate) fn create_spare(vfs: &dyn Vfs, path: PathBuf, capacity: u64, pause: D
     }
 }
 
-fn fill_with_zeros(file: &dyn File, capacity: u64, pause: Duration) -> io::Result<()> {
+fn fill_with_zeros(file: &dyn File, capacity: u64, pause: Pause<'_>) -> io::Result<()> {
     file.allocate(capacity)?;
     write_zeros(file, 0..capacity, pause)?;
     file.sync_data()
 }
 
 /// Writes zeros, with a pause after each slice; the last ones are not synced.
-pub(crate) fn write_zeros(file: &dyn File, range: Range<u64>, pause: Duration) -> io::Result<()> {
+pub(crate) fn write_zeros(file: &dyn File, range: Range<u64>, pause: Pause<'_>) -> io::Result<()> {
     let zeros = vec![0; SLICE_LEN.min((range.end - range.start) as usize)];
     let mut offset = range.start;
     while offset < range.end {
         let len = zeros.len().min((range.end - offset) as usize);
         write_all_at(file, offset, &mut [IoSlice::new(&zeros[..len])])?;
         offset += len as u64;
-        if !pause.is_zero() && offset < range.end {
+        if let Some(pause) = pause.filter(|_| offset < range.end) {
             if (offset - range.start).is_multiple_of(SYNC_EVERY) {
                 file.sync_data()?;
             }
-            thread::sleep(pause);
+            thread::sleep(pause());
         }
     }
     Ok(())
@@ -80,7 +83,7 @@ pub(crate) fn write_zeros(file: &dyn File, range: Range<u64>, pause: Duration) -
 
 /// Makes a spare of a used file of full size: overwritten where it lies, so that the space never
 /// leaves our hands. If the power fails before the end it is still a used one.
-pub(crate) fn renew(vfs: &dyn Vfs, used: &Path, capacity: u64, pause: Duration) -> Result<Spare> {
+pub(crate) fn renew(vfs: &dyn Vfs, used: &Path, capacity: u64, pause: Pause<'_>) -> Result<Spare> {
     let path = file_name::renewed(used);
     let renew = || {
         let file = vfs.open(used, OpenMode::ReadWrite)?;

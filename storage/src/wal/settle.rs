@@ -17,7 +17,6 @@ use std::{
     io::{self, IoSlice},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use crate::{
@@ -147,6 +146,6 @@ fn take_set_aside(vfs: &dyn Vfs, dir: &Path, len: u64) -> io::Result<Option<Spar
     let Some(entry) = find(file_name::is_used) else { return Ok(None) };
     let used = dir.join(&entry.name);
     let file = vfs.open(&used, OpenMode::ReadWrite)?;
-    write_zeros(&*file, len..entry.len, Duration::ZERO)?;
+    write_zeros(&*file, len..entry.len, None)?;
     Ok(Some(Spare { path: used, file, capacity: entry.len }))
 }

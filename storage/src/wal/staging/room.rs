@@ -144,6 +144,12 @@ impl Staging {
         usual && (!s.own_taken || spares > 0)
     }
 
+    /// More than half of the active segment is used, or there is none with room.
+    pub(crate) fn is_half_full(&self) -> bool {
+        let s = self.lock();
+        s.position.offset > s.capacity / 2
+    }
+
     /// The capacity of the segment that is to be prepared next, if one is.
     pub(crate) fn wanted_spare(&self) -> Option<u64> {
         let s = self.lock();
