@@ -12,7 +12,7 @@ end_step() {
 # start_server <command…>: starts it in the background on a free port; sets server_pid and url.
 start_server() {
   : >"$place/said"
-  "$@" --port 0 --data-dir "$place/data" >"$place/said" 2>"$place/log" &
+  "$@" --port 0 --resp-port 0 --data-dir "$place/data" >"$place/said" 2>"$place/log" &
   server_pid=$!
   local waited=0
   until url=$(sed -n 's/^listening on //p' "$place/said") && [ -n "$url" ]; do

@@ -18,7 +18,7 @@ impl Process {
     /// Starts it over `data_dir` on a port that the system chooses, and does not wait.
     pub fn serve(data_dir: &Path, flags: &[&str]) -> Process {
         let data_dir = data_dir.to_str().expect("temporary directories have plain names");
-        Process::run(&[&["--port", "0", "--data-dir", data_dir], flags].concat())
+        Process::run(&[&["--port", "0", "--resp-port", "0", "--data-dir", data_dir], flags].concat())
     }
 
     /// Starts it with these arguments and does not wait.

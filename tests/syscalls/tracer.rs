@@ -49,7 +49,7 @@ pub const SMALL: [&str; 4] = ["--segment-size", "64KiB", "--compress", "none"];
 pub fn serve(data_dir: &Path, flags: &[&str], trace: &Path, options: &[impl AsRef<OsStr>]) -> Process {
     let mut command = Command::new("strace");
     command.args(["-D", "-f", "-y", "-o"]).arg(trace).args(options);
-    command.arg(binary()).args(["--port", "0", "--data-dir"]).arg(data_dir).args(flags);
+    command.arg(binary()).args(["--port", "0", "--resp-port", "off", "--data-dir"]).arg(data_dir).args(flags);
     Process::start(&mut command)
 }
 

@@ -218,8 +218,18 @@ impl Run {
     }
 
     fn start(&self, mode: Fsync) -> Step<Server> {
-        let flags =
-            ["serve", "--port", "0", "--compress", self.codec(), "--fsync", mode_name(mode), "--data-dir"];
+        let flags = [
+            "serve",
+            "--port",
+            "0",
+            "--resp-port",
+            "off",
+            "--compress",
+            self.codec(),
+            "--fsync",
+            mode_name(mode),
+            "--data-dir",
+        ];
         let fixed = flags.map(OsString::from);
         let arguments =
             fixed.into_iter().chain([self.data_dir.clone()]).chain(self.options.server_flags.iter().cloned());
