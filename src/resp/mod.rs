@@ -10,6 +10,8 @@
 //! Not here: types other than strings. `COMPAT.md` says what is and what is not.
 
 mod command;
+#[cfg(test)]
+mod compat;
 mod connection;
 mod control;
 mod dump;

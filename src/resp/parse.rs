@@ -244,14 +244,15 @@ fn is_http(line: &[u8]) -> bool {
 fn split_line(line: &[u8], words: &mut Vec<u8>, ranges: &mut Vec<(usize, usize)>) -> Option<()> {
     let mut rest = line;
     loop {
-        rest = rest.trim_ascii_start();
+        let blanks = rest.iter().take_while(|byte| is_blank(**byte)).count();
+        rest = &rest[blanks..];
         if rest.is_empty() {
             return Some(());
         }
         let from = words.len();
         while let Some((&first, after)) = rest.split_first() {
             rest = match first {
-                b' ' | b'\t' | b'\r' | 0 => break,
+                blank if is_blank(blank) => break,
                 b'"' => double_quoted(after, words)?,
                 b'\'' => single_quoted(after, words)?,
                 byte => {
@@ -264,9 +265,14 @@ fn split_line(line: &[u8], words: &mut Vec<u8>, ranges: &mut Vec<(usize, usize)>
     }
 }
 
+/// What separates words; a NUL does, as with redis-server.
+fn is_blank(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == 0
+}
+
 /// The rest behind the closing quote, which must end the word.
 fn ends_word(rest: &[u8]) -> Option<&[u8]> {
-    rest.first().is_none_or(u8::is_ascii_whitespace).then_some(rest)
+    rest.first().is_none_or(|byte| is_blank(*byte)).then_some(rest)
 }
 
 fn double_quoted<'a>(mut rest: &'a [u8], words: &mut Vec<u8>) -> Option<&'a [u8]> {
@@ -374,6 +380,8 @@ mod tests {
         assert_eq!(words("  SET  k \"a b\\n\\x41\" 'it\\'s'\n"), ["SET", "k", "a b\nA", "it's"]);
         assert_eq!(words("SET k \"\"\r\n"), ["SET", "k", ""]);
         assert!(words("\r\n").is_empty());
+        assert!(words("\0 \0\r\n").is_empty());
+        assert_eq!(words("a\0b\n"), ["a", "b"]);
     }
 
     #[test]

@@ -137,6 +137,7 @@ pub(super) fn by_digest(digest: &[u8]) -> Option<&'static Known> {
 /// The digest of a text that is another spelling of a known one, to be found by it from now on.
 pub(super) fn remember(text: &[u8], known: &'static Known) -> String {
     let digest = digest(text);
+    tracing::debug!(digest, of = known.of, "a known script");
     let mut by_digest = BY_DIGEST.write().expect("nothing panics under this lock");
     if by_digest.len() < REMEMBERED_MAX {
         by_digest.insert(digest.clone(), known);

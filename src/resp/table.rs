@@ -206,7 +206,7 @@ pub(super) static TABLE: &[Command] = commands! {
 };
 
 /// Commands of redis-server that are not here on purpose, by the reason.
-static MISSING: &[(&str, &[&str])] = &[
+pub(super) static MISSING: &[(&str, &[&str])] = &[
     (
         "hashes are not kept here yet: a JSON value under one key does, or keys such as user:1:name",
         &[
