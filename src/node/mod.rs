@@ -44,7 +44,7 @@ use self::{
 };
 
 /// How long a write waits for room in the log before it is refused as overloaded.
-const READY_WAIT: Duration = Duration::from_secs(5);
+pub const READY_WAIT: Duration = Duration::from_secs(5);
 /// Longer values are compressed and inflated on a thread of their own, so that no connection waits
 /// for another's work.
 const INLINE_MAX: usize = 64 << 10;

@@ -1,6 +1,8 @@
 //! `COMPAT.md` says what is here and what is not. What follows from the tables is written by them: this
 //! test compares, and with `BLESS=1` in its environment it writes.
 
+#![expect(clippy::disallowed_methods, reason = "a file of the sources, and no data")]
+
 use std::{fmt::Write, fs, path::Path};
 
 use super::{

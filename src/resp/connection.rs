@@ -4,9 +4,17 @@
 //! take its replies nothing more is read from it, and one that takes none for long is disconnected.
 //! An idle connection holds no buffers.
 
-use std::{cell::RefCell, io, sync::Arc, sync::atomic::Ordering};
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
+};
 
 use tokio::{
+    io::{AsyncRead, ReadBuf},
     net::TcpStream,
     sync::watch,
     time::{Instant, timeout, timeout_at},
@@ -23,7 +31,7 @@ use super::{
     shared::{Client, Shared},
     table::Later,
 };
-use crate::node::rests::Rests;
+use crate::node::{READY_WAIT, rests::Rests};
 
 /// Bytes that are read at once, into a buffer that the connections of a thread share.
 const READ_LEN: usize = 64 << 10;
@@ -64,6 +72,18 @@ struct Connection {
     pending: Vec<u8>,
     out: Vec<u8>,
     rests: Rests,
+    /// Since when there has been no room for the command at hand.
+    no_room_since: Option<Instant>,
+}
+
+/// What a connection waits for.
+enum Event {
+    /// So many bytes have come; none: the client has ended.
+    Read(io::Result<usize>),
+    Push(Option<Push>),
+    Killed,
+    Stop,
+    TooLate,
 }
 
 /// Why running a batch has stopped.
@@ -96,6 +116,7 @@ pub(super) async fn run(
         pending: Vec::new(),
         out: Vec::new(),
         rests: Rests::default(),
+        no_room_since: None,
         shared: shared.clone(),
     };
     match connection.serve(stop).await {
@@ -112,60 +133,46 @@ pub(super) async fn run(
 impl Connection {
     async fn serve(&mut self, mut stop: watch::Receiver<bool>) -> Result<(), End> {
         loop {
-            self.wait(&mut stop).await?;
-            while self.read()? {
-                self.work().await?;
+            match self.next(&mut stop).await {
+                Event::Read(Ok(0)) | Event::Stop => return Ok(()),
+                Event::Read(len) => {
+                    self.shared.counters.read_bytes.fetch_add(len? as u64, Ordering::Relaxed);
+                    self.work().await?;
+                }
+                Event::Push(push) => self.send_pushes(push).await?,
+                Event::Killed if self.session.client.is_killed() => return Err(End::Done),
+                Event::Killed => {}
+                Event::TooLate => return Err(End::Stalled),
             }
         }
     }
 
-    /// Waits for bytes, sending what the client has subscribed to meanwhile.
-    async fn wait(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), End> {
-        let client = self.session.client.clone();
+    /// Waits for what happens next. Bytes that have come are then in `pending`.
+    async fn next(&mut self, stop: &mut watch::Receiver<bool>) -> Event {
+        let Connection { stream, session, pending, shared, .. } = self;
         // Half a request must become a whole one in time.
-        let deadline =
-            (!self.pending.is_empty()).then(|| Instant::now() + self.shared.settings.request_deadline);
-        loop {
-            if client.is_killed() {
-                return Err(End::Done);
+        let deadline = (!pending.is_empty()).then(|| Instant::now() + shared.settings.request_deadline);
+        let inbox = &mut session.inbox;
+        let push = async {
+            match inbox {
+                Some(inbox) => inbox.next().await,
+                None => std::future::pending().await,
             }
-            let push = async {
-                match &mut self.session.inbox {
-                    Some(inbox) => inbox.next().await,
-                    None => std::future::pending().await,
-                }
-            };
-            let too_late = async {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                _ = stop.wait_for(|stop| *stop) => return Err(End::Done),
-                () = client.killed.notified() => {}
-                ready = self.stream.readable() => return Ok(ready?),
-                push = push => self.send_pushes(push).await?,
-                () = too_late => return Err(End::Stalled),
+        };
+        let too_late = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
             }
+        };
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => Event::Stop,
+            () = session.client.killed.notified() => Event::Killed,
+            read = poll_fn(|cx| poll_read(stream, pending, cx)) => Event::Read(read),
+            push = push => Event::Push(push),
+            () = too_late => Event::TooLate,
         }
-    }
-
-    /// Takes what has come, runs what is complete of it. False if nothing more is there.
-    fn read(&mut self) -> Result<bool, End> {
-        READ_BUFFER.with_borrow_mut(|buffer| {
-            let len = match self.stream.try_read(buffer) {
-                Ok(0) => return Err(End::Done),
-                Ok(len) => len,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(true),
-                Err(e) => return Err(e.into()),
-            };
-            self.shared.counters.read_bytes.fetch_add(len as u64, Ordering::Relaxed);
-            self.pending.extend_from_slice(&buffer[..len]);
-            Ok(true)
-        })
     }
 
     /// Runs everything that is complete, and sends the replies.
@@ -182,9 +189,7 @@ impl Connection {
                 Pause::Full => self.flush().await?,
                 Pause::NoRoom(bytes) => {
                     self.flush().await?;
-                    if let Err(error) = self.shared.node.room(bytes).await {
-                        self.refuse_next(&text_of(&error));
-                    }
+                    self.wait_for_room(bytes).await;
                 }
                 Pause::Later(later, args) => {
                     self.flush().await?;
@@ -225,7 +230,10 @@ impl Connection {
             }
             commands += 1;
             match exec::run(&self.shared, &mut self.session, args, &mut self.out, &mut self.rests) {
-                Next::Go => at += len,
+                Next::Go => {
+                    at += len;
+                    self.no_room_since = None;
+                }
                 // It stays where it is, and is read again.
                 Next::NoRoom(bytes) => break Pause::NoRoom(bytes),
                 Next::Later(later) => {
@@ -238,6 +246,23 @@ impl Connection {
         self.pending.drain(..at);
         self.shared.counters.commands.fetch_add(commands, Ordering::Relaxed);
         pause
+    }
+
+    /// Waits until the command at hand may be tried again; refuses it if that takes too long.
+    async fn wait_for_room(&mut self, bytes: usize) {
+        let since = *self.no_room_since.get_or_insert_with(Instant::now);
+        let refusal = match self.shared.node.room(bytes).await {
+            Err(error) => Some(text_of(&error)),
+            // There is room in the log, and none in the cache.
+            Ok(()) if since.elapsed() >= READY_WAIT => {
+                Some("ERR overloaded: there has been no room for this write for long".to_owned())
+            }
+            Ok(()) => None,
+        };
+        if let Some(text) = refusal {
+            self.no_room_since = None;
+            self.refuse_next(&text);
+        }
     }
 
     /// Replies with an error to the request at the head of what is pending, without running it.
@@ -320,6 +345,17 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// Takes what has come into the buffer of this thread, and what there is of it to `pending`: so an idle
+/// connection has no buffer. Whoever reads much lets others have their turn in between.
+fn poll_read(stream: &mut TcpStream, pending: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    READ_BUFFER.with_borrow_mut(|buffer| {
+        let mut read = ReadBuf::new(buffer);
+        let polled = Pin::new(stream).poll_read(cx, &mut read);
+        pending.extend_from_slice(read.filled());
+        polled.map_ok(|()| read.filled().len())
+    })
 }
 
 fn refuse_broken(broken: &Broken, out: &mut Vec<u8>) {

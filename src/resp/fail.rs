@@ -56,11 +56,7 @@ impl From<Refused> for Fail {
 
 impl From<emberkeep_storage::Error> for Fail {
     fn from(error: emberkeep_storage::Error) -> Fail {
-        match error.kind() {
-            // The writers of one key know its length; a page is enough for all others.
-            emberkeep_storage::ErrorKind::Overloaded => Fail::NoRoom(4096),
-            _ => Error::from_engine(error).into(),
-        }
+        Error::from_engine(error).into()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The commands that caches are sent most, without a transaction: each is one operation of the engine
 //! anyway. Their replies are those of the table's commands; a test holds them together.
 
-use emberkeep_storage::{Condition, Expiry, IncrOutcome, Key, PutOutcome};
+use emberkeep_storage::{Condition, ErrorKind, Expiry, IncrOutcome, Key, PutOutcome};
 
 use super::{
     command::expiry::{self, Unit},
@@ -88,13 +88,11 @@ fn changed(shared: &Shared, name: &'static str, key: Key<'_>) {
 }
 
 fn failed(shared: &Shared, error: emberkeep_storage::Error, bytes: usize, reply: &mut Reply<'_>) -> Next {
-    match Fail::from(error) {
-        Fail::NoRoom(_) => Next::NoRoom(bytes),
-        fail => {
-            refuse(shared, fail, reply);
-            Next::Go
-        }
+    if error.kind() == ErrorKind::Overloaded {
+        return Next::NoRoom(bytes);
     }
+    refuse(shared, error.into(), reply);
+    Next::Go
 }
 
 fn refuse(shared: &Shared, fail: Fail, reply: &mut Reply<'_>) {

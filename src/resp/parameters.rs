@@ -18,7 +18,7 @@ use super::{
 pub(super) async fn config(shared: &Shared, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     match (&args[1], args.len()) {
         (w, 3..) if is(w, "GET") => get(shared, args, reply),
-        (w, 4..) if is(w, "SET") && args.len() % 2 == 0 => {
+        (w, 4..) if is(w, "SET") && args.len().is_multiple_of(2) => {
             for n in (2..args.len()).step_by(2) {
                 set(shared, &args[n], &args[n + 1]).await?;
             }

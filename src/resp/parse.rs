@@ -327,7 +327,10 @@ mod tests {
 
     use super::*;
 
-    fn parse(buf: &[u8]) -> Result<Option<(Vec<Vec<u8>>, usize)>, Broken> {
+    /// The arguments, and the length of the request.
+    type Found = Option<(Vec<Vec<u8>>, usize)>;
+
+    fn parse(buf: &[u8]) -> Result<Found, Broken> {
         let mut parser = Parser::new(1000);
         let found = parser.next(buf)?;
         Ok(found.map(|len| (parser.args(buf).iter().map(<[u8]>::to_vec).collect(), len)))

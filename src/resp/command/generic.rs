@@ -146,7 +146,7 @@ pub fn restore(keys: &mut Keys<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -
     }
     let ttl = number::integer(&args[2]).and_then(|ttl| u64::try_from(ttl).ok());
     let ttl = ttl.ok_or(Fail::text("ERR Invalid TTL value, must be >= 0"))?;
-    let value = dump::decode(&args[3], keys.value_len_max).map_err(|what| Fail::text(what))?;
+    let value = dump::decode(&args[3], keys.value_len_max).map_err(Fail::text)?;
     if !replaces && keys.exists(&args[1]) {
         return Err(Fail::text("BUSYKEY Target key name already exists."));
     }

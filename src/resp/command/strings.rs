@@ -168,7 +168,7 @@ pub fn mset(keys: &mut Keys<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> D
 }
 
 pub fn msetnx(keys: &mut Keys<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Err(Fail::arity("msetnx"));
     }
     let absent = !args.from(1).iter().step_by(2).any(|key| keys.exists(key));
@@ -180,7 +180,7 @@ pub fn msetnx(keys: &mut Keys<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) ->
 }
 
 fn set_pairs(name: &str, keys: &mut Keys<'_, '_>, args: Args<'_>) -> Done {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Err(Fail::arity(name));
     }
     for n in (1..args.len()).step_by(2) {

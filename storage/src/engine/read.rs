@@ -62,7 +62,7 @@ impl Engine {
         let seed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let stripe = seed % core.index.stripe_count() as u64;
         let slots = core.index.lock(stripe as usize).slots().max(1) as u64;
-        let from = Cursor(stripe << 32 | (seed >> 32) % slots);
+        let from = Cursor((stripe << 32) | ((seed >> 32) % slots));
         let prefix = Key { namespace, bytes: &[] };
         let mut cursors = vec![from, Cursor::START].into_iter();
         let mut at = cursors.next();
