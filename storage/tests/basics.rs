@@ -7,7 +7,7 @@ use emberkeep_storage::{
     Expiry, Fsync, Incr, IncrOutcome, Key, Level, PutOutcome, Settings, TouchOutcome, Write,
 };
 
-use crate::lab::{Lab, small};
+use crate::lab::{Lab, small, values};
 
 fn put(engine: &Engine, key: &str, value: &[u8]) -> u64 {
     engine.put(key, Write::new(value)).unwrap().wait().unwrap().lsn.0
@@ -255,4 +255,77 @@ fn bad_input_is_refused_with_a_message_that_says_what_would_be_right() {
     );
     assert!(refused(b"k", Write { level: Some(Level::Os), ..Write::new(b"v") }).contains("allows no less"));
     assert_eq!(engine.stats().items, 0);
+}
+
+#[test]
+fn a_batch_with_a_check_happens_only_if_it_holds() {
+    let lab = Lab::new(small(Fsync::Always));
+    let engine = lab.open().unwrap();
+    let version = put(&engine, "lock", b"mine");
+    let batch = |condition: Condition<'_>| {
+        let check = BatchOp { key: "lock".into(), action: Action::Check(condition) };
+        let put = BatchOp { key: "a".into(), action: Action::Put(Write::new(b"1")) };
+        engine.batch(&[check, put], None).unwrap().wait().unwrap().outcome
+    };
+    let wrong = [version + 1];
+    let refused = BatchOutcome::Refused { index: 0, outcome: ActionOutcome::Check(false) };
+    assert_eq!(batch(Condition::VersionIn(&wrong)), refused);
+    assert_eq!(value(&engine, "a"), None);
+    assert!(matches!(batch(Condition::VersionIn(&[version])), BatchOutcome::Applied(_)));
+    assert_eq!(value(&engine, "a"), Some(b"1".to_vec()));
+    // A check writes nothing, so the version is as it was.
+    assert_eq!(engine.get("lock").wait().unwrap().unwrap().version(), version);
+}
+
+#[test]
+fn entries_are_counted_by_namespace_whatever_happens_to_them() {
+    let lab = Lab::new(small(Fsync::Always));
+    let engine = lab.open().unwrap();
+    let key = |namespace, name: &'static str| Key { namespace, bytes: name.as_bytes() };
+    let put =
+        |namespace, name| drop(engine.put(key(namespace, name), Write::new(b"v")).unwrap().wait().unwrap());
+    let counts = |engine: &Engine| [0, 1, 15].map(|namespace| engine.count(namespace).unwrap());
+    for name in ["a", "b", "c"] {
+        put(0, name);
+        put(1, name);
+    }
+    put(15, "a");
+    put(700, "a");
+    put(0, "a");
+    assert_eq!(counts(&engine), [3, 3, 1]);
+    engine.delete(key(0, "b"), Condition::Always, None).unwrap().wait().unwrap();
+    engine.flush(Some(1), None).unwrap().wait().unwrap();
+    assert_eq!(counts(&engine), [2, 0, 1]);
+    let any = engine.any_of(0, 7).wait().unwrap().unwrap();
+    assert!(["a", "c"].map(str::as_bytes).contains(&any.key().bytes));
+    assert!(engine.any_of(1, 7).wait().unwrap().is_none());
+    assert_eq!(engine.count(16).unwrap_err().kind(), ErrorKind::Invalid);
+    drop(engine);
+    let engine = lab.open().unwrap();
+    assert_eq!(counts(&engine), [2, 0, 1]);
+    engine.check();
+}
+
+#[test]
+fn without_a_log_everything_works_and_nothing_survives() {
+    let lab = Lab::new(small(Fsync::Off));
+    let engine = lab.open().unwrap();
+    let committed = engine.put("k", Write::new(b"v")).unwrap().wait().unwrap();
+    assert_eq!(committed.level, Level::Memory);
+    let incr = engine.incr("n", 5, Incr::default()).unwrap().wait().unwrap();
+    assert_eq!(incr.outcome, IncrOutcome::Value(5));
+    let ops = [BatchOp { key: "k".into(), action: Action::Delete(Condition::Present) }];
+    engine.batch(&ops, None).unwrap().wait().unwrap();
+    assert_eq!((value(&engine, "k"), value(&engine, "n")), (None, Some(b"5".to_vec())));
+    // What it cannot do it does not promise.
+    let asked = Write { level: Some(Level::Disk), ..Write::new(b"v") };
+    assert_eq!(engine.put("k", asked).unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(engine.checkpoint().unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(engine.stats().log_bytes, 0);
+    engine.flush(None, None).unwrap().wait().unwrap();
+    assert_eq!(value(&engine, "n"), None);
+    put(&engine, "again", b"v");
+    engine.check();
+    engine.close().unwrap();
+    assert!(values(&lab.open().unwrap()).is_empty());
 }
