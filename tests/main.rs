@@ -3,6 +3,7 @@
 mod crash;
 mod full;
 mod http;
+mod import;
 mod memory;
 mod support;
 mod syscalls;

@@ -11,6 +11,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use super::{
     crash_explore,
     crash_test::{self, ABOUT, CrashTestFlags},
+    import::{self, ImportFlags},
     tool,
 };
 use crate::{
@@ -37,7 +38,7 @@ Exit codes:
   5 refused: data directory in use, foreign, full or not accessible
   6 damaged data found, or a promise broken in a crash test
   7 the log stopped because the disk failed: the outcome of writes without an answer is unknown
-The tools (wal, snapshot, inspect) list theirs with --help.
+The tools (wal, snapshot, inspect, import) list theirs with --help.
 ";
 
 /// The engine takes less, but then a segment may be too small for what a write may have to log
@@ -67,6 +68,9 @@ pub(super) enum Command {
     Snapshot(tool::SnapshotFlags),
     /// Tell what a file is and whether it is whole.
     Inspect(tool::InspectFlags),
+    /// Copy the strings of a Redis-compatible server into a running emberkeep.
+    #[command(long_about = import::ABOUT, after_help = import::EXIT_CODES)]
+    Import(ImportFlags),
     /// Kill a server on this disk again and again, and check every acknowledgement.
     #[command(long_about = ABOUT, after_help = crash_test::EXIT_CODES)]
     CrashTest(CrashTestFlags),

@@ -5,6 +5,7 @@ mod argv;
 mod crash_explore;
 mod crash_test;
 mod exit;
+mod import;
 mod serve;
 mod tool;
 
@@ -30,6 +31,7 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = crate::observe::init_log().map_err(usage).and_then(|()| match args.command {
         Some(Command::Serve(flags)) => serve(flags),
         None => serve(args.serve),
+        Some(Command::Import(flags)) => import::run(flags),
         Some(Command::CrashTest(flags)) => crash_test::run(flags),
         Some(Command::CrashExplore(flags)) => crash_explore::run(flags),
         Some(Command::Wal(flags)) => tool::wal(flags),
