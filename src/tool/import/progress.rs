@@ -79,8 +79,11 @@ fn text(keys: u64, now: u64, total: Option<u64>, elapsed: Duration) -> String {
     let Some(total) = total else { return format!("{keys} keys, {rate} keys/s") };
     let percent = keys.saturating_mul(100).checked_div(total).unwrap_or(100).min(100);
     // The source may have lost keys meanwhile, or got more.
-    let left = Duration::from_secs(total.saturating_sub(keys).div_ceil(rate.max(1)));
-    format!("{keys} of {total} keys ({percent} %), {rate} keys/s, about {} left", show_span(left))
+    let text = format!("{keys} of {total} keys ({percent} %), {rate} keys/s");
+    match total.saturating_sub(keys).div_ceil(rate.max(1)) {
+        0 => text,
+        seconds => format!("{text}, about {} left", show_span(Duration::from_secs(seconds))),
+    }
 }
 
 #[cfg(test)]
@@ -93,8 +96,8 @@ mod tests {
         for (keys, now, total, elapsed, expected) in [
             (500, 100, Some(1000), second, "500 of 1000 keys (50 %), 100 keys/s, about 5 s left"),
             (500, 100, None, second, "500 keys, 100 keys/s"),
-            (1200, 100, Some(1000), second, "1200 of 1000 keys (100 %), 100 keys/s, about 0 s left"),
-            (0, 0, Some(0), Duration::ZERO, "0 of 0 keys (100 %), 0 keys/s, about 0 s left"),
+            (1200, 100, Some(1000), second, "1200 of 1000 keys (100 %), 100 keys/s"),
+            (0, 0, Some(0), Duration::ZERO, "0 of 0 keys (100 %), 0 keys/s"),
         ] {
             assert_eq!(text(keys, now, total, elapsed), expected);
         }
