@@ -56,8 +56,8 @@ class Emberkeep(Server):
 
     def port(self):
         said = self.said()
-        found = re.search(r"redis://[^\s]*:(\d+)", said)
-        return int(found[1]) if found and "listening on http" in said else None
+        found = re.search(r"^  redis +on [^ ]*:(\d+)$", said, re.MULTILINE)
+        return int(found[1]) if found and "\nlistening on http" in said else None
 
 
 class Redis(Server):
