@@ -259,7 +259,7 @@ fn what_is_no_redis_is_told_at_once() {
     let web = format!("redis://{}", listener.local_addr().unwrap());
     let server = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        stream.read(&mut [0; 1024]).unwrap();
+        assert_ne!(stream.read(&mut [0; 1024]).unwrap(), 0);
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
     });
     let place = Place::new();
