@@ -2,6 +2,7 @@
 
 mod args;
 mod argv;
+mod bench;
 mod crash_explore;
 mod crash_test;
 mod exit;
@@ -32,6 +33,7 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         None => serve(args.serve),
         Some(Command::CrashTest(flags)) => crash_test::run(flags),
         Some(Command::CrashExplore(flags)) => crash_explore::run(flags),
+        Some(Command::Bench(flags)) => bench::run(flags),
         Some(Command::Wal(flags)) => tool::wal(flags),
         Some(Command::Snapshot(flags)) => tool::snapshot(flags),
         Some(Command::Inspect(flags)) => tool::inspect(flags),
