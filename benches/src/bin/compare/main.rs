@@ -49,14 +49,17 @@ use crate::{
 pub const KEYS: u64 = 100_000;
 
 /// What is to be done.
-pub struct Options {
-    pub rounds: usize,
-    pub secs: f64,
-    pub dir: PathBuf,
-    pub threads: u32,
-    pub get_rate: u32,
+struct Options {
+    rounds: usize,
+    /// Of one run.
+    secs: f64,
+    dir: PathBuf,
+    /// Of the load.
+    threads: u32,
+    /// Reads in a second, in the mixed case.
+    get_rate: u32,
     /// The first is compared with the others.
-    pub servers: Vec<Kind>,
+    servers: Vec<Kind>,
     modes: Vec<Mode>,
     cells: Vec<Cell>,
     svg: Option<PathBuf>,

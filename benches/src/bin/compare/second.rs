@@ -62,7 +62,9 @@ fn run(server: &Server, measured: &Measured, requests: u64) -> f64 {
         ("-r", KEYS),
     ];
     let mut command = Command::new("redis-benchmark");
-    numbers.iter().for_each(|(name, value)| drop(command.args([name, value.to_string().as_str()])));
+    for (name, value) in numbers {
+        command.arg(name).arg(value.to_string());
+    }
     let output = command.args(["-t", &cell.command().to_lowercase(), "--csv"]).output();
     let said = output.expect("redis-benchmark comes with redis-server").stdout;
     let said = String::from_utf8_lossy(&said).into_owned();

@@ -2,6 +2,9 @@
 
 use crate::cell::{Measured, Run};
 
+/// A figure of a run.
+type Figure = fn(&Run) -> f64;
+
 /// Requests in a second of the first server and of this peer.
 pub fn throughput(cells: &[Measured], peer: usize, names: [&str; 2]) -> Vec<Vec<String>> {
     let heads =
@@ -22,15 +25,14 @@ pub fn throughput(cells: &[Measured], peer: usize, names: [&str; 2]) -> Vec<Vec<
 
 /// Latencies of both in microseconds.
 pub fn latency(cells: &[Measured], peer: usize, names: [&str; 2]) -> Vec<Vec<String>> {
-    let figures: [(&str, fn(&Run) -> f64); 3] =
+    let figures: [(&str, Figure); 3] =
         [("p50", |run| run.figures.p50), ("p99", |run| run.figures.p99), ("p99.9", |run| run.figures.p999)];
     pairs(cells, peer, names, &figures, " us", 0)
 }
 
 /// What the servers take.
 pub fn cost(cells: &[Measured], peer: usize, names: [&str; 2]) -> Vec<Vec<String>> {
-    let figures: [(&str, fn(&Run) -> f64); 2] =
-        [("CPU s per million", |run| run.cpu), ("RSS MiB", |run| run.rss)];
+    let figures: [(&str, Figure); 2] = [("CPU s per million", |run| run.cpu), ("RSS MiB", |run| run.rss)];
     pairs(cells, peer, names, &figures, "", 2)
 }
 
@@ -39,7 +41,7 @@ fn pairs(
     cells: &[Measured],
     peer: usize,
     names: [&str; 2],
-    figures: &[(&str, fn(&Run) -> f64)],
+    figures: &[(&str, Figure)],
     unit: &str,
     digits: usize,
 ) -> Vec<Vec<String>> {
@@ -62,12 +64,12 @@ fn pairs(
 
 impl Measured {
     /// Of one server, by round.
-    pub fn figures(&self, at: usize, figure: fn(&Run) -> f64) -> Vec<f64> {
+    pub fn figures(&self, at: usize, figure: Figure) -> Vec<f64> {
         self.runs[at].iter().map(figure).collect()
     }
 
     /// Of the first server to this peer, round by round.
-    pub fn ratios(&self, peer: usize, figure: fn(&Run) -> f64) -> Vec<f64> {
+    pub fn ratios(&self, peer: usize, figure: Figure) -> Vec<f64> {
         self.runs[0]
             .iter()
             .zip(&self.runs[peer])
