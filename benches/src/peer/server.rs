@@ -66,7 +66,7 @@ impl Server {
         self.port
     }
 
-    /// Where it takes the commands of redis. Ours does if its flags say `--resp-port`.
+    /// Where it takes the commands of redis.
     pub fn resp_port(&self) -> Option<u16> {
         self.resp_port
     }
@@ -128,19 +128,16 @@ fn start_emberkeep(mut command: Command, dir: &Path, flags: &[&str]) -> Server {
     // The line about HTTP is the last.
     while port.is_none() {
         let line = said.next().expect("emberkeep says where it listens").expect("it says it in UTF-8");
-        port = listening(&line, "http");
-        resp_port = resp_port.or(listening(&line, "redis"));
+        port = port_behind(&line, "listening on http://127.0.0.1:");
+        resp_port = resp_port.or(port_behind(&line, "  redis       on 127.0.0.1:"));
     }
     // Whatever else it says must not fill the pipe.
     thread::spawn(move || said.for_each(drop));
     Server { kind: Kind::Emberkeep, child, port: port.expect("found"), resp_port }
 }
 
-/// The port of `<scheme>://127.0.0.1:<port>` in a line.
-fn listening(line: &str, scheme: &str) -> Option<u16> {
-    let (_, rest) = line.split_once(&format!("{scheme}://127.0.0.1:"))?;
-    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-    rest[..digits].parse().ok()
+fn port_behind(line: &str, words: &str) -> Option<u16> {
+    line.strip_prefix(words)?.parse().ok()
 }
 
 fn start_redis(kind: Kind, mut command: Command, dir: &Path, flags: &[&str]) -> Server {

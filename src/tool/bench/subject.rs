@@ -42,7 +42,7 @@ pub enum Durability {
     Interval,
     /// When the system has it: `never`, redis's `no`.
     Never,
-    /// When it is in memory; nothing is logged.
+    /// When it is in memory; nothing is logged: `off`, redis's `appendonly no`.
     Memory,
     /// The server does not tell.
     Unknown,
@@ -55,7 +55,7 @@ impl Durability {
             "always" => Durability::Always,
             "interval" | "everysec" => Durability::Interval,
             "never" | "no" => Durability::Never,
-            "memory" => Durability::Memory,
+            "memory" | "off" => Durability::Memory,
             _ => Durability::Unknown,
         }
     }
@@ -103,8 +103,7 @@ fn over_http(target: &Target) -> Result<(String, Durability), String> {
 /// From the JSON of `/v1/config`.
 fn config_durability(body: &[u8]) -> Durability {
     let config: Value = serde_json::from_slice(body).unwrap_or_default();
-    let told = config["durability"].as_str().or(config["fsync"].as_str());
-    told.map_or(Durability::Unknown, Durability::named)
+    config["fsync"].as_str().map_or(Durability::Unknown, Durability::named)
 }
 
 fn over_resp(target: &Target) -> Result<(String, Durability), String> {
@@ -248,7 +247,7 @@ pub(super) mod tests {
     fn a_server_over_http_tells_its_mode_in_its_settings() {
         for (body, durability) in [
             ("{\"fsync\":\"always\"}", Durability::Always),
-            ("{\"fsync\":\"always\",\"durability\":\"memory\"}", Durability::Memory),
+            ("{\"fsync\":\"off\"}", Durability::Memory),
             ("{\"fsync\":7}", Durability::Unknown),
             ("not json", Durability::Unknown),
         ] {

@@ -31,7 +31,7 @@ impl Mode {
     /// What a server is started with. None compacts its log, none has a limit of memory.
     pub fn flags(self, kind: Kind) -> Vec<&'static str> {
         match kind {
-            Kind::Emberkeep => [&["--resp-port", "0", "--max-memory", "none"][..], self.ours()].concat(),
+            Kind::Emberkeep => [&["--max-memory", "none"][..], self.ours()].concat(),
             Kind::Redis | Kind::Valkey => {
                 [&["--save", "", "--auto-aof-rewrite-percentage", "0"][..], self.theirs()].concat()
             }
