@@ -73,6 +73,25 @@ fn a_run_over_http_answers_every_request_and_tells_the_mode_of_the_server() {
 }
 
 #[test]
+fn a_run_over_resp_in_pipelines_is_answered_by_the_real_server_too() {
+    let place = Place::new();
+    let mut server = Process::serve(&place.data_dir(), &["--fsync", "never"]);
+    server.address().unwrap();
+    let said = server.output();
+    let port = said.lines().find_map(|line| line.strip_prefix("  redis       on 127.0.0.1:")).expect(&said);
+    let flags = ["--requests", "2000", "-c", "3", "-keys", "100", "--fill", "--pipeline", "16", "--json"];
+    let said = bench(&[&["-url", &format!("redis://127.0.0.1:{port}"), "--ttl", "60s"], &flags[..]].concat());
+    assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
+    let json = said.json();
+    assert_eq!((&json["requests"], &json["reads"]["missing"]), (&2000.into(), &0.into()));
+    assert_eq!(json["server"]["durability"], "never");
+    assert!(json["server"]["product"].as_str().unwrap().starts_with("emberkeep "), "{json}");
+    let stored = server.request(hyper::Method::GET, "/v1/keys/key:000000000099", b"");
+    assert_eq!((stored.status, stored.body.len()), (200, 100));
+    assert!(stored.number("emberkeep-ttl-ms").is_some_and(|ms| ms <= 60_000), "{stored:?}");
+}
+
+#[test]
 fn a_run_over_resp_counts_refusals_by_kind_and_ends_with_1() {
     let server = Scripted::serve("always", |n, command| match command {
         "SET" if n % 10 == 9 => b"-OOM command not allowed\r\n".to_vec(),

@@ -116,12 +116,10 @@ impl Drop for Server {
 }
 
 fn start_emberkeep(mut command: Command, dir: &Path, flags: &[&str]) -> Server {
-    command
-        .arg("--data-dir")
-        .arg(dir.join("data"))
-        .args(["--port", "0", "--resp-port", "0"])
-        .args(flags)
-        .stdout(Stdio::piped());
+    command.args(["--port", "0", "--resp-port", "0"]).args(flags).stdout(Stdio::piped());
+    if !flags.contains(&"--memory-only") {
+        command.arg("--data-dir").arg(dir.join("data"));
+    }
     let mut child = command.spawn().expect("emberkeep starts");
     let mut said = BufReader::new(child.stdout.take().expect("it is piped")).lines();
     let (mut port, mut resp_port) = (None, None);
