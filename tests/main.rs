@@ -1,5 +1,6 @@
 //! The one integration-test binary of the root package.
 
+mod bench;
 mod crash;
 mod full;
 mod http;

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, str::FromStr, thread};
 
-/// Flags of the form `--name value`; `--markdown` has no value.
+/// Flags without a value.
+const SWITCHES: [&str; 2] = ["markdown", "quick"];
+
+/// Flags of the form `--name value`, and a few switches.
 #[derive(Debug)]
 pub struct Flags {
     bin: &'static str,
@@ -16,7 +19,7 @@ impl Flags {
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             let Some(name) = argument.strip_prefix("--") else { usage(bin, &argument) };
-            let value = if name == "markdown" { Some(String::new()) } else { arguments.next() };
+            let value = if SWITCHES.contains(&name) { Some(String::new()) } else { arguments.next() };
             given.insert(name.to_owned(), value.unwrap_or_else(|| usage(bin, &argument)));
         }
         Flags { bin, given }
@@ -28,6 +31,11 @@ impl Flags {
             Some(text) => text.parse().unwrap_or_else(|_| usage(self.bin, &text)),
             None => default,
         }
+    }
+
+    /// Whether a switch was given.
+    pub fn switch(&mut self, name: &str) -> bool {
+        self.given.remove(name).is_some()
     }
 
     /// Whether `--markdown` was given; all other flags have been taken.

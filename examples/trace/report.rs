@@ -36,7 +36,7 @@ pub fn write(document: &Path, table: &Table, cells: &[Cell]) -> Result<(), Strin
     let summaries = summaries(table, cells);
     let results = format!("{}\n{}", summary_table(&summaries), full_table(table, cells));
     fs::write(document, format!("{head}{BEGIN}{results}{END}{tail}")).map_err(failed)?;
-    fs::write(document.with_extension("svg"), chart::bars(&summaries)).map_err(failed)
+    fs::write(document.with_extension("svg"), chart::chart(&summaries)).map_err(failed)
 }
 
 fn summaries(table: &Table, cells: &[Cell]) -> Vec<Summary> {

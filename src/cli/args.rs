@@ -9,7 +9,7 @@ use std::{
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use super::{
-    crash_explore,
+    bench, crash_explore,
     crash_test::{self, ABOUT, CrashTestFlags},
     import::{self, ImportFlags},
     tool,
@@ -34,7 +34,7 @@ Examples:
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0 stopped cleanly   2 wrong usage or settings   3 cannot listen
+  0 stopped cleanly   2 wrong usage or settings   3 cannot listen, cannot connect
   5 refused: data directory in use, foreign, full or not accessible
   6 damaged data found, or a promise broken in a crash test
   7 the log stopped because the disk failed: the outcome of writes without an answer is unknown
@@ -77,6 +77,9 @@ pub(super) enum Command {
     /// Cut the power of simulated disks after every operation, and check what is recovered.
     #[command(long_about = crash_explore::ABOUT)]
     CrashExplore(crash_explore::CrashExploreFlags),
+    /// Ask a server over HTTP or RESP as fast as it answers, or at a rate, and tell how long it took.
+    #[command(long_about = bench::ABOUT, after_help = bench::AFTER)]
+    Bench(bench::BenchFlags),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

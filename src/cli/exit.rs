@@ -1,5 +1,5 @@
 //! Exit codes: 0 fine, 1 (tools) a torn tail and nothing else, 2 wrong usage or settings, 3 cannot
-//! listen, 5 refused (in use, foreign, full, not permitted), 6 damage found, 7 the log stopped: what
+//! listen, or (`bench`) cannot connect, 5 refused (in use, foreign, full, not permitted), 6 damage found, 7 the log stopped: what
 //! was under way may have happened.
 
 use crate::{
@@ -21,6 +21,11 @@ impl Failed {
     /// The arguments are wrong, whatever the error says.
     pub(super) fn usage(error: Error) -> Self {
         Failed { error, code: 2, advice: None }
+    }
+
+    /// A server that is to be asked cannot be reached.
+    pub(super) fn unreachable(error: Error) -> Self {
+        Failed { error, code: 3, advice: None }
     }
 
     /// It served, and the disk failed under it: before it was told to stop, or in its last writes.

@@ -2,6 +2,7 @@
 
 mod args;
 mod argv;
+mod bench;
 mod crash_explore;
 mod crash_test;
 mod exit;
@@ -34,6 +35,7 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Import(flags)) => import::run(flags),
         Some(Command::CrashTest(flags)) => crash_test::run(flags),
         Some(Command::CrashExplore(flags)) => crash_explore::run(flags),
+        Some(Command::Bench(flags)) => bench::run(flags),
         Some(Command::Wal(flags)) => tool::wal(flags),
         Some(Command::Snapshot(flags)) => tool::snapshot(flags),
         Some(Command::Inspect(flags)) => tool::inspect(flags),

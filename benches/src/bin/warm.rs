@@ -134,7 +134,9 @@ fn run(row: &Row, capacity: usize, ids: &[u32], kill: bool) -> f64 {
 fn start(row: &Row, dir: &Path, capacity: usize) -> Server {
     let limit = match row.kind {
         Kind::Emberkeep => ["--max-items".to_owned(), capacity.to_string()],
-        Kind::Redis => ["--maxmemory".to_owned(), (REDIS_EMPTY + REDIS_ENTRY * capacity).to_string()],
+        Kind::Redis | Kind::Valkey => {
+            ["--maxmemory".to_owned(), (REDIS_EMPTY + REDIS_ENTRY * capacity).to_string()]
+        }
     };
     let flags: Vec<&str> = row.flags.iter().copied().chain(limit.iter().map(String::as_str)).collect();
     Server::start(row.kind, dir, &flags)

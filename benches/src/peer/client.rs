@@ -85,7 +85,7 @@ impl Client {
     pub fn stage_set(&mut self, key: &[u8], value: &[u8]) {
         let Client { kind, buffer, .. } = self;
         match kind {
-            Kind::Redis => stage_command(buffer, &[b"SET", key, value]),
+            Kind::Redis | Kind::Valkey => stage_command(buffer, &[b"SET", key, value]),
             Kind::Emberkeep => {
                 buffer.extend_from_slice(b"PUT /v1/keys/");
                 buffer.extend_from_slice(key);
@@ -100,7 +100,7 @@ impl Client {
     pub fn stage_get(&mut self, key: &[u8]) {
         let Client { kind, buffer, .. } = self;
         match kind {
-            Kind::Redis => stage_command(buffer, &[b"GET", key]),
+            Kind::Redis | Kind::Valkey => stage_command(buffer, &[b"GET", key]),
             Kind::Emberkeep => {
                 buffer.extend_from_slice(b"GET /v1/keys/");
                 buffer.extend_from_slice(key);
@@ -124,7 +124,7 @@ impl Client {
     /// If the connection is gone.
     pub fn reply(&mut self) -> Option<Vec<u8>> {
         match self.kind {
-            Kind::Redis => self.resp_reply(),
+            Kind::Redis | Kind::Valkey => self.resp_reply(),
             Kind::Emberkeep => self.http_reply(),
         }
     }
@@ -141,7 +141,7 @@ impl Client {
     /// # Panics
     /// If this is no connection to redis.
     pub fn command(&mut self, words: &[&str]) -> Option<Vec<u8>> {
-        assert_eq!(self.kind, Kind::Redis, "only redis knows commands");
+        assert_ne!(self.kind, Kind::Emberkeep, "over HTTP there are no commands");
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
         stage_command(&mut self.buffer, &words);
         self.send();

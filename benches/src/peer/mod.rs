@@ -10,5 +10,5 @@ mod server;
 
 pub use self::{
     client::Client,
-    server::{Kind, Server, is_there},
+    server::{Kind, Server, emberkeep, is_there},
 };

@@ -20,12 +20,12 @@ const POLL: Duration = Duration::from_micros(500);
 pub fn prepare(kind: Kind, dir: &Path, data: Data) {
     match kind {
         Kind::Emberkeep => fill(dir, data),
-        Kind::Redis => prepare_redis(dir, data),
+        Kind::Redis | Kind::Valkey => prepare_redis(kind, dir, data),
     }
 }
 
-fn prepare_redis(dir: &Path, data: Data) {
-    let server = Server::start(Kind::Redis, dir, &redis_flags(data));
+fn prepare_redis(kind: Kind, dir: &Path, data: Data) {
+    let server = Server::start(kind, dir, &redis_flags(data));
     let mut client = server.client();
     fill_redis(&mut client, data.entries, data.value_len);
     if data.snapshot {
@@ -42,7 +42,7 @@ pub fn first_answer(kind: Kind, dir: &Path, data: Data) -> Duration {
     let begun = Instant::now();
     let server = match kind {
         Kind::Emberkeep => Server::start(kind, dir, &[]),
-        Kind::Redis => Server::start(kind, dir, &redis_flags(data)),
+        Kind::Redis | Kind::Valkey => Server::start(kind, dir, &redis_flags(data)),
     };
     loop {
         let answered = Client::try_connect(kind, server.port()).is_some_and(|mut c| c.has(&key, &value));
