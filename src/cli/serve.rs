@@ -50,7 +50,10 @@ pub(super) fn run(settings: ServerSettings) -> Result<(), Failed> {
         // Whatever the last writes met, it is the disk, and not a refusal: it did serve.
         node.close().await.map_err(|error| Failed::halted(error, fsync))
     })?;
-    tracing::info!("stopped: everything is on the disk");
+    match fsync {
+        Fsync::Off => tracing::info!("stopped: nothing is kept"),
+        _ => tracing::info!("stopped: everything is on the disk"),
+    }
     Ok(())
 }
 
