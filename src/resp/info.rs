@@ -1,13 +1,16 @@
 //! The text of `INFO`: the fields that clients look at, under the names they know.
 
-use std::{fmt::Write, sync::atomic::Ordering};
+use std::{
+    fmt::Write,
+    sync::{Arc, atomic::Ordering},
+};
 
 use emberkeep_storage::Fsync;
 
 use super::{
     keys::DATABASES,
     parameters::{append_fsync, policy},
-    shared::Shared,
+    shared::{Client, Shared},
 };
 use crate::{name, node::policy_name, system};
 
@@ -77,11 +80,11 @@ fn clients(shared: &Shared, out: &mut String) {
     line(out, "maxclients", shared.settings.connections_max);
     line(out, "blocked_clients", 0);
     let (channels, patterns) = shared.hub.counts();
-    line(
-        out,
-        "pubsub_clients",
-        shared.clients().iter().filter(|c| c.about().channels + c.about().patterns > 0).count(),
-    );
+    let listens = |client: &&Arc<Client>| {
+        let about = client.about();
+        about.channels + about.patterns > 0
+    };
+    line(out, "pubsub_clients", shared.clients().iter().filter(listens).count());
     line(out, "pubsub_channels", channels);
     line(out, "pubsub_patterns", patterns);
 }

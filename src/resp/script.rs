@@ -102,6 +102,51 @@ pub(super) static KNOWN: &[Known] = &[
         run: ops::count_in_window,
     },
     Known {
+        of: "limits, sliding window counter",
+        text: "local limit = tonumber(ARGV[1])
+            local expiry = tonumber(ARGV[2]) * 1000
+            local amount = tonumber(ARGV[3])
+            if amount > limit then return false end
+            local current_ttl = tonumber(redis.call('pttl', KEYS[2]))
+            if current_ttl > 0 and current_ttl < expiry then
+            redis.call('rename', KEYS[2], KEYS[1])
+            redis.call('set', KEYS[2], 0, 'PX', current_ttl + expiry)
+            end
+            local previous_count = tonumber(redis.call('get', KEYS[1])) or 0
+            local previous_ttl = tonumber(redis.call('pttl', KEYS[1])) or 0
+            local current_count = tonumber(redis.call('get', KEYS[2])) or 0
+            current_ttl = tonumber(redis.call('pttl', KEYS[2])) or 0
+            if previous_ttl <= 0 then previous_ttl = 0 end
+            if current_ttl <= 0 then current_ttl = 0 end
+            local weighted_count = math.floor(previous_count * previous_ttl / expiry) + current_count
+            if (weighted_count + amount) > limit then return false end
+            if redis.call('exists', KEYS[2]) == 1 then
+            redis.call('incrby', KEYS[2], amount)
+            else
+            redis.call('set', KEYS[2], amount, 'PX', expiry * 2)
+            end
+            return true",
+        run: ops::slide,
+    },
+    Known {
+        of: "limits, sliding window counter, what is left",
+        text: "local expiry = tonumber(ARGV[1]) * 1000
+            local previous_count = redis.call('get', KEYS[1])
+            local previous_ttl = redis.call('pttl', KEYS[1])
+            local current_count = redis.call('get', KEYS[2])
+            local current_ttl = redis.call('pttl', KEYS[2])
+            if current_ttl > 0 and current_ttl < expiry then
+            redis.call('rename', KEYS[2], KEYS[1])
+            redis.call('set', KEYS[2], 0, 'PX', current_ttl + expiry)
+            previous_count = redis.call('get', KEYS[1])
+            previous_ttl = redis.call('pttl', KEYS[1])
+            current_count = redis.call('get', KEYS[2])
+            current_ttl = redis.call('pttl', KEYS[2])
+            end
+            return {previous_count, previous_ttl, current_count, current_ttl}",
+        run: ops::windows,
+    },
+    Known {
         of: "rate-limiter-flexible, RateLimiterRedis",
         text: "redis.call('set', KEYS[1], 0, 'EX', ARGV[2], 'NX')
             local consumed = redis.call('incrby', KEYS[1], ARGV[1])

@@ -157,3 +157,80 @@ pub fn consume(keys: &mut Keys<'_, '_>, given: Given<'_>, reply: &mut Reply<'_>)
     reply.int(deadline.0.saturating_sub(now.0) as i64);
     Ok(())
 }
+
+/// Milliseconds that a key lives; -1 for ever, -2 if it is absent.
+fn pttl(keys: &mut Keys<'_, '_>, key: &[u8]) -> i64 {
+    let now = keys.tx.now();
+    match keys.deadline(key) {
+        None => -2,
+        Some(None) => -1,
+        Some(Some(at)) => at.0.saturating_sub(now.0) as i64,
+    }
+}
+
+/// Two windows of `span` milliseconds, the current one living for two: if it is over, it becomes the
+/// one before, `KEYS[1]`, and a new one begins, `KEYS[2]`.
+fn shift(keys: &mut Keys<'_, '_>, given: Given<'_>, span: i64) -> Done {
+    let (previous, current) = (given.key(1)?, given.key(2)?);
+    let left = pttl(keys, current);
+    if left <= 0 || left >= span {
+        return Ok(());
+    }
+    let (now, deadline) = (keys.tx.now(), keys.deadline(current).flatten());
+    if let Some(count) = keys.get(current)? {
+        keys.set(previous, count.to_vec(), deadline);
+    }
+    let millis = left.saturating_add(span).to_string();
+    let deadline = expiry::deadline("set", Unit::Millis, millis.as_bytes(), now)?;
+    keys.set(current, b"0".to_vec(), Some(deadline));
+    Ok(())
+}
+
+fn span(given: Given<'_>, n: usize) -> Result<i64, Fail> {
+    given.number(n)?.checked_mul(1000).filter(|span| *span > 0).ok_or_else(|| Fail::expire_time("set"))
+}
+
+fn count(keys: &mut Keys<'_, '_>, key: &[u8]) -> Result<i64, Fail> {
+    let value = keys.get(key)?;
+    value.map_or(Ok(0), |value| number::integer(&value).ok_or(Fail::NOT_AN_INTEGER))
+}
+
+/// `ARGV`: the limit, seconds of a window, how many to take. True or false, which are 1 and nil.
+pub fn slide(keys: &mut Keys<'_, '_>, given: Given<'_>, reply: &mut Reply<'_>) -> Done {
+    let (limit, span, amount) = (given.number(1)?, span(given, 2)?, given.number(3)?);
+    if amount > limit {
+        reply.nil();
+        return Ok(());
+    }
+    shift(keys, given, span)?;
+    let (previous, current) = (given.key(1)?, given.key(2)?);
+    // What is left of the window before counts by its share.
+    let share = i128::from(count(keys, previous)?) * i128::from(pttl(keys, previous).max(0));
+    let used = share.div_euclid(i128::from(span)) + i128::from(count(keys, current)?);
+    if used + i128::from(amount) > i128::from(limit) {
+        reply.nil();
+        return Ok(());
+    }
+    if keys.exists(current) {
+        strings::add_to(keys, current, amount)?;
+    } else {
+        let millis = span.saturating_mul(2).to_string();
+        let deadline = expiry::deadline("set", Unit::Millis, millis.as_bytes(), keys.tx.now())?;
+        keys.set(current, amount.to_string().into_bytes(), Some(deadline));
+    }
+    reply.int(1);
+    Ok(())
+}
+
+/// Count and lifetime of both windows; `ARGV[1]`: seconds of a window.
+pub fn windows(keys: &mut Keys<'_, '_>, given: Given<'_>, reply: &mut Reply<'_>) -> Done {
+    shift(keys, given, span(given, 1)?)?;
+    reply.array(4);
+    for key in [given.key(1)?, given.key(2)?] {
+        let value = keys.get(key)?;
+        reply.bulk_or_nil(value.as_deref());
+        let left = pttl(keys, key);
+        reply.int(left);
+    }
+    Ok(())
+}
