@@ -77,11 +77,7 @@ fn clients(shared: &Shared, out: &mut String) {
     line(out, "maxclients", shared.settings.connections_max);
     line(out, "blocked_clients", 0);
     let (channels, patterns) = shared.hub.counts();
-    line(
-        out,
-        "pubsub_clients",
-        shared.clients().iter().filter(|c| c.about().channels + c.about().patterns > 0).count(),
-    );
+    line(out, "pubsub_clients", shared.clients().iter().filter(|client| client.about().listens()).count());
     line(out, "pubsub_channels", channels);
     line(out, "pubsub_patterns", patterns);
 }

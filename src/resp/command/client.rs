@@ -233,7 +233,7 @@ fn list(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Don
 fn line(client: &Client, control: &Control<'_>) -> String {
     let now = control.shared.node.uptime();
     let about = client.about().clone();
-    let flags = match (about.monitors, about.channels + about.patterns > 0, about.queued) {
+    let flags = match (about.monitors, about.listens(), about.queued) {
         (true, ..) => "O",
         (_, true, _) => "P",
         (.., Some(_)) => "x",
