@@ -27,7 +27,7 @@ use super::{
     parse::{Broken, OwnedArgs, Parser},
     pubsub::Push,
     reply::Reply,
-    session::Session,
+    session::{Replies, Session},
     shared::{Client, Shared},
     table::Later,
 };
@@ -271,7 +271,13 @@ impl Connection {
         if let Ok(Some(len)) = parser.next(&self.pending) {
             self.pending.drain(..len);
             self.shared.note_error(text);
-            Reply::new(&mut self.out, self.session.proto).error(text);
+            // It may have been an EXEC, which ends the transaction whatever becomes of it.
+            self.session.queue = None;
+            self.session.watched.clear();
+            if self.session.replies == Replies::On {
+                Reply::new(&mut self.out, self.session.proto).error(text);
+            }
+            self.session.replies = self.session.replies.after_one();
         }
     }
 
@@ -287,7 +293,9 @@ impl Connection {
             }
             Err(other) => unreachable!("it writes to no key: {other:?}"),
         }
-        self.out.extend_from_slice(&out);
+        if !self.session.is_silent {
+            self.out.extend_from_slice(&out);
+        }
     }
 
     /// Sends the replies, once what they rest on is safe.

@@ -109,6 +109,8 @@ fn set_takes_its_options_in_any_order_and_refuses_two_that_contradict() {
         ("GETEX k PXAT 1", "\"v\""),
         ("EXISTS k", ":0"),
         ("GETEX k EX 1 PERSIST", SYNTAX),
+        ("GETEX none EX 0", "nil"),
+        ("GETEX new EX 0", "-ERR invalid expire time in 'getex' command"),
         ("DELIFEQ new y", ":0"),
         ("DELIFEQ new x", ":1"),
     ]);
