@@ -6,6 +6,7 @@ mod full;
 mod http;
 mod import;
 mod memory;
+mod resp;
 mod support;
 mod syscalls;
 mod tools;

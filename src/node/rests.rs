@@ -5,8 +5,8 @@
 //! for all of them, so that a whole batch of a connection shares a sync.
 
 use emberkeep_storage::{
-    About, Commit, Condition, Cursor, Entry, Error as EngineError, Expiry, Gate, Incr, IncrOutcome, Key,
-    Level, Lsn, PutOutcome, ScanPage, Write,
+    About, Commit, Condition, Cursor, Entry, Error as EngineError, Expiry, Fsync, Gate, Incr, IncrOutcome,
+    Key, Level, Lsn, PutOutcome, ScanPage, Write,
 };
 
 use super::{
@@ -61,6 +61,18 @@ impl Node {
     pub async fn settle(&self, rests: Rests) -> Result<()> {
         self.engine.reached(rests.os, Level::Os).await.map_err(Error::from_commit)?;
         self.engine.reached(rests.disk, Level::Disk).await.map_err(Error::from_commit)
+    }
+
+    /// As [`Node::settle`], in this thread, as far as it is the disk that is waited for and the mode
+    /// syncs each group anyway. For a thread with nobody else to serve: it blocks for a sync.
+    ///
+    /// # Errors
+    /// As [`Node::settle`].
+    pub fn settle_here(&self, rests: Rests) -> Result<()> {
+        match self.settings().fsync {
+            Fsync::Always => self.engine.commit_here(rests.disk).map_err(Error::from_commit),
+            Fsync::Interval | Fsync::Never | Fsync::Off => Ok(()),
+        }
     }
 
     /// Waits for room for a write of so many bytes, after one was refused as overloaded.

@@ -5,10 +5,11 @@
 //! An idle connection holds no buffers.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::poll_fn,
     io,
     pin::Pin,
+    rc::Rc,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
 };
@@ -27,7 +28,7 @@ use super::{
     parse::{Broken, OwnedArgs, Parser},
     pubsub::Push,
     reply::Reply,
-    session::Session,
+    session::{Replies, Session},
     shared::{Client, Shared},
     table::Later,
 };
@@ -72,6 +73,8 @@ struct Connection {
     pending: Vec<u8>,
     out: Vec<u8>,
     rests: Rests,
+    /// Connections of this thread.
+    active: Rc<Cell<usize>>,
     /// Since when there has been no room for the command at hand.
     no_room_since: Option<Instant>,
 }
@@ -98,11 +101,12 @@ enum Pause {
     Close,
 }
 
-/// Serves a client until either side has had enough, or the server stops.
+/// Serves a client, one of `active` on this thread, until either side has had enough, or the server stops.
 pub(super) async fn run(
     stream: TcpStream,
     shared: Arc<Shared>,
     client: Arc<Client>,
+    active: Rc<Cell<usize>>,
     stop: watch::Receiver<bool>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
@@ -116,6 +120,7 @@ pub(super) async fn run(
         pending: Vec::new(),
         out: Vec::new(),
         rests: Rests::default(),
+        active,
         no_room_since: None,
         shared: shared.clone(),
     };
@@ -271,7 +276,13 @@ impl Connection {
         if let Ok(Some(len)) = parser.next(&self.pending) {
             self.pending.drain(..len);
             self.shared.note_error(text);
-            Reply::new(&mut self.out, self.session.proto).error(text);
+            // It may have been an EXEC, which ends the transaction whatever becomes of it.
+            self.session.queue = None;
+            self.session.watched.clear();
+            if self.session.replies == Replies::On {
+                Reply::new(&mut self.out, self.session.proto).error(text);
+            }
+            self.session.replies = self.session.replies.after_one();
         }
     }
 
@@ -287,7 +298,9 @@ impl Connection {
             }
             Err(other) => unreachable!("it writes to no key: {other:?}"),
         }
-        self.out.extend_from_slice(&out);
+        if !self.session.is_silent {
+            self.out.extend_from_slice(&out);
+        }
     }
 
     /// Sends the replies, once what they rest on is safe.
@@ -296,7 +309,14 @@ impl Connection {
             return Ok(());
         }
         let rests = std::mem::take(&mut self.rests);
-        let settled = self.shared.node.settle(rests).await;
+        let mut settled = Ok(());
+        // Nobody else is served by this thread, so nobody waits while it blocks.
+        if self.active.get() == 1 {
+            settled = self.shared.node.settle_here(rests);
+        }
+        if settled.is_ok() {
+            settled = self.shared.node.settle(rests).await;
+        }
         if let Err(error) = &settled {
             // None of these replies may be told. The client learns that, and that no more come.
             self.out.clear();

@@ -14,7 +14,7 @@ use super::{
     control::Control,
     fail::{Done, Fail},
     fast,
-    keys::Keys,
+    keys::{Keys, is},
     parse::{Args, OwnedArgs},
     reply::Reply,
     session::{QUEUE_BYTES_MAX, Queue, Replies, Session, Watch},
@@ -43,24 +43,15 @@ pub(super) fn run(
     rests: &mut Rests,
 ) -> Next {
     let begin = out.len();
-    let skips = match session.replies {
-        Replies::On | Replies::SkipNext => false,
-        Replies::Off | Replies::Skip => true,
-    };
     let was = session.replies;
+    session.is_silent = was != Replies::On;
+    session.replies = was.after_one();
     let next = dispatch(shared, session, args, out, rests);
-    // The command may have changed it.
-    if session.replies == was {
-        session.replies = match was {
-            Replies::SkipNext => Replies::Skip,
-            Replies::Skip => Replies::On,
-            kept => kept,
-        };
+    if matches!(next, Next::NoRoom(_)) {
+        // It comes again.
+        session.replies = was;
     }
-    if skips
-        || session.replies == Replies::Off
-        || (was != Replies::SkipNext && session.replies == Replies::SkipNext)
-    {
+    if session.is_silent {
         out.truncate(begin);
     }
     next
@@ -81,10 +72,7 @@ fn dispatch(
     let command = match checked(session, args) {
         Ok(command) => command,
         Err(fail) => {
-            if let Some(queue) = &mut session.queue {
-                queue.is_broken = true;
-            }
-            return refuse(shared, fail, &mut reply);
+            return refuse(shared, refused(session, args, fail), &mut reply);
         }
     };
     if shared.hub.is_monitored() && !command.flags.contains(&"admin") {
@@ -108,6 +96,22 @@ fn dispatch(
         note(shared, session, command, args, shared.node.uptime().saturating_sub(started));
     }
     next
+}
+
+/// What a command that cannot be run means for an open transaction: a wrong `EXEC` ends it, after any
+/// other the next `EXEC` does nothing.
+fn refused(session: &mut Session, args: Args<'_>, fail: Fail) -> Fail {
+    let Some(queue) = &mut session.queue else { return fail };
+    queue.is_broken = true;
+    match fail {
+        Fail::Text(text) if is(&args[0], "EXEC") => {
+            session.queue = None;
+            session.watched.clear();
+            let why = text.strip_prefix("ERR ").unwrap_or(&text);
+            Fail::Text(format!("EXECABORT Transaction discarded because of: {why}").into())
+        }
+        fail => fail,
+    }
 }
 
 /// What `MULTI` does not hold up.

@@ -64,6 +64,9 @@ fn set(
         Err(error) => return Some(failed(shared, error, key.bytes.len() + args[2].len(), reply)),
     }
     changed(shared, "set", key);
+    if matches!(expiry, Expiry::At(_)) {
+        changed(shared, "expire", key);
+    }
     Some(Next::Go)
 }
 

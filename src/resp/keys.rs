@@ -51,9 +51,23 @@ impl<'n> Keys<'_, 'n> {
 
     /// Writes a value.
     pub(super) fn set(&mut self, key: &[u8], value: Vec<u8>, deadline: Option<UnixMillis>) {
+        self.put("set", key, value, deadline);
+        if deadline.is_some() {
+            self.event("expire", key);
+        }
+    }
+
+    /// Writes a value, which is told under another name.
+    pub(super) fn put(
+        &mut self,
+        event: &'static str,
+        key: &[u8],
+        value: Vec<u8>,
+        deadline: Option<UnixMillis>,
+    ) {
         let named = self.key(key);
         self.tx.put(named, value, deadline, false);
-        self.event("set", key);
+        self.event(event, key);
     }
 
     /// Changes a value that was there, perhaps: media type and deadline stay.

@@ -103,7 +103,9 @@ async fn work(shared: Arc<Shared>, mut dealt: UnboundedReceiver<Dealt>, mut stop
         active.set(active.get() + 1);
         spawn_local(async move {
             match TcpStream::from_std(stream) {
-                Ok(stream) => connection::run(stream, shared.clone(), client.clone(), stopping).await,
+                Ok(stream) => {
+                    connection::run(stream, shared.clone(), client.clone(), active.clone(), stopping).await
+                }
                 Err(error) => tracing::warn!("cannot serve a connection: {error}"),
             }
             shared.disconnect(&client);

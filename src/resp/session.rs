@@ -25,6 +25,8 @@ pub(super) struct Session {
     pub(super) patterns: BTreeSet<Vec<u8>>,
     pub(super) monitors: bool,
     pub(super) replies: Replies,
+    /// The command at hand is not answered.
+    pub(super) is_silent: bool,
     /// No more is read after the command at hand.
     pub(super) closing: bool,
     mailbox: Option<Mailbox>,
@@ -37,10 +39,15 @@ pub(super) enum Replies {
     #[default]
     On,
     Off,
-    /// Not to the command at hand, nor to the next one …
+    /// Not to the next command.
     SkipNext,
-    /// … which is this one.
-    Skip,
+}
+
+impl Replies {
+    /// What holds after one more command that does not change it.
+    pub(super) fn after_one(self) -> Replies {
+        if self == Replies::SkipNext { Replies::On } else { self }
+    }
 }
 
 /// The commands behind a `MULTI`.
@@ -72,6 +79,7 @@ impl Session {
             patterns: BTreeSet::new(),
             monitors: false,
             replies: Replies::On,
+            is_silent: false,
             closing: false,
             mailbox: None,
             inbox: None,

@@ -102,7 +102,15 @@ impl Counters {
     }
 }
 
+impl About {
+    /// Whether it has subscribed to anything.
+    pub(super) fn listens(&self) -> bool {
+        self.channels + self.patterns > 0
+    }
+}
+
 impl Client {
+    /// Locked while the guard lives: ask for it once in an expression.
     pub(super) fn about(&self) -> MutexGuard<'_, About> {
         self.about.lock().expect("nothing panics under this lock")
     }

@@ -200,15 +200,17 @@ fn set_info(about: &mut About, field: &[u8], value: &[u8]) -> Done {
 }
 
 fn replies(control: &mut Control<'_>, word: &[u8], reply: &mut Reply<'_>) -> Done {
-    control.session.replies = match word {
+    let session = &mut control.session;
+    session.replies = match word {
         w if is(w, "ON") => Replies::On,
         w if is(w, "OFF") => Replies::Off,
+        w if is(w, "SKIP") && session.replies == Replies::Off => Replies::Off,
         w if is(w, "SKIP") => Replies::SkipNext,
         _ => return Err(Fail::SYNTAX),
     };
-    if control.session.replies == Replies::On {
-        reply.ok();
-    }
+    // This one is answered as it says itself.
+    session.is_silent = session.replies != Replies::On;
+    reply.ok();
     Ok(())
 }
 
@@ -233,7 +235,7 @@ fn list(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Don
 fn line(client: &Client, control: &Control<'_>) -> String {
     let now = control.shared.node.uptime();
     let about = client.about().clone();
-    let flags = match (about.monitors, about.channels + about.patterns > 0, about.queued) {
+    let flags = match (about.monitors, about.listens(), about.queued) {
         (true, ..) => "O",
         (_, true, _) => "P",
         (.., Some(_)) => "x",
@@ -306,7 +308,8 @@ fn kill_all(control: &mut Control<'_>, filter: &Filter) -> i64 {
     for client in control.shared.clients() {
         let is_meant = filter.id.is_none_or(|id| id == client.id)
             && filter.address.as_ref().is_none_or(|address| *address == client.peer.to_string())
-            && (filter.own_too || client.id != own);
+            && (filter.own_too || client.id != own)
+            && !client.is_killed();
         if is_meant {
             killed += 1;
             if client.id == own {

@@ -58,8 +58,10 @@ fn move_to(keys: &mut Keys<'_, '_>, from: &[u8], to: &[u8], replaces: bool) -> R
     if !replaces && keys.exists(to) {
         return Ok(false);
     }
-    keys.delete(from);
-    keys.set(to, value.to_vec(), deadline);
+    let (value, old) = (value.to_vec(), keys.key(from));
+    keys.tx.delete(old);
+    keys.event("rename_from", from);
+    keys.put("rename_to", to, value, deadline);
     Ok(true)
 }
 
@@ -81,7 +83,7 @@ pub fn copy(keys: &mut Keys<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> D
     let own = std::mem::replace(&mut keys.namespace, namespace);
     let copied = match value {
         Some(value) if replaces || !keys.exists(to) => {
-            keys.set(to, value.to_vec(), deadline);
+            keys.put("copy_to", to, value.to_vec(), deadline);
             true
         }
         _ => false,
@@ -153,7 +155,7 @@ pub fn restore(keys: &mut Keys<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -
     let now = if absolute { 0 } else { keys.tx.now().0 };
     let latest = emberkeep_storage::limits::DEADLINE_MAX;
     let deadline = (ttl > 0).then(|| UnixMillis(now.saturating_add(ttl).min(latest)));
-    keys.set(&args[1], value, deadline);
+    keys.put("restore", &args[1], value, deadline);
     reply.ok();
     Ok(())
 }

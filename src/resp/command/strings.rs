@@ -1,7 +1,5 @@
 //! Commands on values that are strings of bytes.
 
-use emberkeep_storage::UnixMillis;
-
 use crate::resp::{
     command::expiry::{self, Unit},
     fail::{Done, Fail},
@@ -138,26 +136,33 @@ pub fn getdel(keys: &mut Keys<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) ->
 pub fn getex(keys: &mut Keys<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let mut words = Words::new(args, 2);
     // None: it stays; some none: it goes.
-    let mut deadline: Option<Option<UnixMillis>> = None;
+    let mut change: Option<Option<(Unit, &[u8])>> = None;
     while let Some(word) = words.next() {
-        if deadline.is_some() {
+        if change.is_some() {
             return Err(Fail::SYNTAX);
         }
-        deadline = Some(match Unit::of_option(word) {
-            Some(unit) => Some(expiry::deadline("getex", unit, words.value()?, keys.tx.now())?),
+        change = Some(match Unit::of_option(word) {
+            Some(unit) => Some((unit, words.value()?)),
             None if is(word, "PERSIST") => None,
             None => return Err(Fail::SYNTAX),
         });
     }
-    let value = keys.get(&args[1])?;
+    let Some(value) = keys.get(&args[1])? else {
+        reply.nil();
+        return Ok(());
+    };
+    let deadline = match change {
+        Some(Some((unit, number))) => Some(Some(expiry::deadline("getex", unit, number, keys.tx.now())?)),
+        Some(None) => Some(None),
+        None => None,
+    };
     let has_deadline = keys.deadline(&args[1]).flatten().is_some();
     if let Some(deadline) = deadline
-        && value.is_some()
         && (deadline.is_some() || has_deadline)
     {
         keys.expire(&args[1], deadline);
     }
-    reply.bulk_or_nil(value.as_deref());
+    reply.bulk(&value);
     Ok(())
 }
 

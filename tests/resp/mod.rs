@@ -1,0 +1,11 @@
+//! The Redis-compatible port: the real binary over TCP, and what no flag can set in this process.
+
+mod answers;
+mod connections;
+mod differential;
+mod durability;
+mod fixture;
+mod messages;
+mod scripts;
+mod transactions;
+mod wire;
