@@ -71,6 +71,8 @@ struct Connection {
     parser: Parser,
     /// What has come and was not run yet.
     pending: Vec<u8>,
+    /// Since when the first request in there is incomplete; bytes that trickle do not change it.
+    begun: Option<Instant>,
     out: Vec<u8>,
     rests: Rests,
     /// Connections of this thread.
@@ -118,6 +120,7 @@ pub(super) async fn run(
         session: Session::new(client.clone()),
         parser: Parser::new(arg_len_max),
         pending: Vec::new(),
+        begun: None,
         out: Vec::new(),
         rests: Rests::default(),
         active,
@@ -154,9 +157,10 @@ impl Connection {
 
     /// Waits for what happens next. Bytes that have come are then in `pending`.
     async fn next(&mut self, stop: &mut watch::Receiver<bool>) -> Event {
-        let Connection { stream, session, pending, shared, .. } = self;
+        let Connection { stream, session, pending, begun, shared, .. } = self;
         // Half a request must become a whole one in time.
-        let deadline = (!pending.is_empty()).then(|| Instant::now() + shared.settings.request_deadline);
+        *begun = (!pending.is_empty()).then(|| begun.unwrap_or_else(Instant::now));
+        let deadline = begun.map(|begun| begun + shared.settings.request_deadline);
         let inbox = &mut session.inbox;
         let push = async {
             match inbox {
@@ -249,6 +253,9 @@ impl Connection {
             }
         };
         self.pending.drain(..at);
+        if at > 0 {
+            self.begun = None;
+        }
         self.shared.counters.commands.fetch_add(commands, Ordering::Relaxed);
         pause
     }

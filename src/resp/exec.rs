@@ -101,8 +101,9 @@ fn dispatch(
 /// What a command that cannot be run means for an open transaction: a wrong `EXEC` ends it, after any
 /// other the next `EXEC` does nothing.
 fn refused(session: &mut Session, args: Args<'_>, fail: Fail) -> Fail {
-    let Some(queue) = &mut session.queue else { return fail };
-    queue.is_broken = true;
+    if let Some(queue) = &mut session.queue {
+        queue.is_broken = true;
+    }
     match fail {
         Fail::Text(text) if is(&args[0], "EXEC") => {
             session.queue = None;

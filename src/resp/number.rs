@@ -50,14 +50,21 @@ impl Decimal {
 
     fn parse(text: &[u8]) -> Option<Decimal> {
         let text = std::str::from_utf8(text).ok()?;
+        let (text, power) = match text.split_once(['e', 'E']) {
+            Some((text, power)) => (text, power.parse::<i32>().ok().filter(|power| power.abs() <= 18)?),
+            None => (text, 0),
+        };
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let plain = whole.strip_prefix(['+', '-']).unwrap_or(whole).bytes().chain(fraction.bytes());
         let fits = fraction.len() <= Self::SCALE_MAX && whole.len() + fraction.len() <= 20;
         if !fits || !plain.clone().all(|b| b.is_ascii_digit()) || plain.count() == 0 {
             return None;
         }
-        let digits = format!("{whole}{fraction}").parse().ok()?;
-        Some(Decimal { digits, scale: fraction.len() as u32 })
+        let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+        let scale = fraction.len() as i32 - power;
+        let digits = digits.checked_mul(10i128.checked_pow(scale.min(0).unsigned_abs())?)?;
+        let scale = scale.max(0) as u32;
+        (scale <= Self::SCALE_MAX as u32).then_some(Decimal { digits, scale })
     }
 
     fn plus(self, other: Decimal) -> Option<String> {
@@ -100,6 +107,8 @@ mod tests {
             ("-0.5", "0.25", "-0.25"),
             ("1", "1.5", "2.5"),
             ("1e20", "1", "100000000000000000000"),
+            ("9223372036854775806", "1.5e3", "9223372036854777306"),
+            ("1", "25e-2", "1.25"),
         ];
         for (a, b, sum) in table {
             assert_eq!(add_floats(a.as_bytes(), b.as_bytes()), Some(Ok(sum.to_owned())), "{a} + {b}");

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use emberkeep_storage::{Eviction, Fsync};
 
 use super::{
+    command::server::unknown_subcommand,
     fail::{Done, Fail},
     glob,
     keys::{DATABASES, is},
@@ -20,6 +21,12 @@ pub(super) async fn config(shared: &Shared, args: Args<'_>, reply: &mut Reply<'_
         (w, 3..) if is(w, "GET") => get(shared, args, reply),
         (w, 4..) if is(w, "SET") && args.len().is_multiple_of(2) => {
             for n in (2..args.len()).step_by(2) {
+                let is_again = (2..n).step_by(2).any(|before| args[before].eq_ignore_ascii_case(&args[n]));
+                if is_again {
+                    return Err(failed(&args[n], "duplicate parameter"));
+                }
+            }
+            for n in (2..args.len()).step_by(2) {
                 set(shared, &args[n], &args[n + 1]).await?;
             }
             reply.ok();
@@ -31,11 +38,7 @@ pub(super) async fn config(shared: &Shared, args: Args<'_>, reply: &mut Reply<'_
         (w, 2) if is(w, "REWRITE") => {
             return Err(Fail::text("ERR The server is running without a config file"));
         }
-        (w, _) => {
-            let word: Vec<u8> = w.iter().copied().take(128).collect();
-            let what = format!("ERR unknown subcommand '{}'. Try CONFIG HELP.", word.escape_ascii());
-            return Err(Fail::Text(what.into()));
-        }
+        (w, _) => return Err(unknown_subcommand("CONFIG", w)),
     }
     Ok(())
 }
@@ -79,11 +82,13 @@ fn all(shared: &Shared) -> Vec<(&'static str, String)> {
     ]
 }
 
+fn failed(name: &[u8], why: &str) -> Fail {
+    let name = name.escape_ascii();
+    Fail::Text(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}").into())
+}
+
 async fn set(shared: &Shared, name: &[u8], value: &[u8]) -> Done {
-    let wrong = |why: &str| {
-        let name = name.escape_ascii();
-        Fail::Text(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}").into())
-    };
+    let wrong = |why: &str| failed(name, why);
     let text = std::str::from_utf8(value).map_err(|_| wrong("the value is no text"))?;
     match name {
         w if is(w, "maxmemory-policy") => {
@@ -101,7 +106,9 @@ async fn set(shared: &Shared, name: &[u8], value: &[u8]) -> Done {
             shared.slowlog.from_micros.store(micros, Ordering::Relaxed);
         }
         w if is(w, "slowlog-max-len") => {
-            let len = number::integer(value).filter(|len| (0..=100_000).contains(len));
+            let len =
+                number::integer(value).ok_or_else(|| wrong("argument couldn't be parsed into an integer"))?;
+            let len = Some(len).filter(|len| (0..=100_000).contains(len));
             let len = len.ok_or_else(|| wrong("argument must be between 0 and 100000 inclusive"))?;
             shared.slowlog.len_max.store(len as usize, Ordering::Relaxed);
         }

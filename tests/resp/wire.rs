@@ -37,6 +37,10 @@ impl Value {
         matches!(self, Value::Error(_))
     }
 
+    pub fn is_array(&self) -> bool {
+        matches!(self, Value::Array(_))
+    }
+
     /// The number that it is.
     #[track_caller]
     pub fn int(&self) -> i64 {

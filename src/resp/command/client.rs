@@ -92,8 +92,9 @@ pub fn hello(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
             || Fail::Text(format!("ERR Syntax error in HELLO option '{}'", word.escape_ascii()).into());
         match word {
             w if is(w, "AUTH") => {
-                check_user(words.next().ok_or_else(wrong)?)?;
+                let user = words.next().ok_or_else(wrong)?;
                 words.next().ok_or_else(wrong)?;
+                check_user(user)?;
             }
             w if is(w, "SETNAME") => name = Some(checked_name(words.next().ok_or_else(wrong)?)?),
             _ => return Err(wrong()),
@@ -222,7 +223,7 @@ fn list(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Don
             let parsed = args.from(3).iter().map(number::integer).collect::<Option<Vec<i64>>>();
             ids = Some(parsed.ok_or(Fail::text("ERR Invalid client ID"))?);
         }
-        Some(w) if is(w, "TYPE") && args.len() == 4 => {}
+        Some(w) if is(w, "TYPE") && args.len() == 4 => check_type(&args[3])?,
         Some(_) => return Err(Fail::SYNTAX),
     }
     let is_wanted = |client: &Client| ids.as_ref().is_none_or(|ids| ids.contains(&(client.id as i64)));
@@ -230,6 +231,14 @@ fn list(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Don
     let lines: String = clients.iter().filter(|c| is_wanted(c)).map(|c| line(c, control)).collect();
     reply.verbatim(&lines);
     Ok(())
+}
+
+/// Every connection is of the one type, whichever is asked for.
+fn check_type(word: &[u8]) -> Done {
+    if ["normal", "master", "replica", "slave", "pubsub"].iter().any(|name| is(word, name)) {
+        return Ok(());
+    }
+    Err(Fail::Text(format!("ERR Unknown client type '{}'", word.escape_ascii()).into()))
 }
 
 fn line(client: &Client, control: &Control<'_>) -> String {
@@ -288,7 +297,7 @@ fn kill(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Don
         let value = words.value()?;
         match word {
             w if is(w, "ID") => {
-                let id = number::integer(value).and_then(|id| u64::try_from(id).ok());
+                let id = number::integer(value).and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0);
                 filter.id = Some(id.ok_or(Fail::text("ERR client-id should be greater than 0"))?);
             }
             w if is(w, "ADDR") => filter.address = Some(text(value)),

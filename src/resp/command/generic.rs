@@ -142,16 +142,23 @@ pub fn restore(keys: &mut Keys<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -
             w if is(w, "REPLACE") => replaces = true,
             w if is(w, "ABSTTL") => absolute = true,
             // What they say is worked out anew here.
-            w if is(w, "IDLETIME") || is(w, "FREQ") => drop(words.value()?),
+            w if is(w, "IDLETIME") => {
+                let seconds = number::integer(words.value()?).filter(|seconds| *seconds >= 0);
+                seconds.ok_or(Fail::text("ERR Invalid IDLETIME value, must be >= 0"))?;
+            }
+            w if is(w, "FREQ") => {
+                let count = number::integer(words.value()?).filter(|count| (0..=255).contains(count));
+                count.ok_or(Fail::text("ERR Invalid FREQ value, must be >= 0 and <= 255"))?;
+            }
             _ => return Err(Fail::SYNTAX),
         }
     }
-    let ttl = number::integer(&args[2]).and_then(|ttl| u64::try_from(ttl).ok());
-    let ttl = ttl.ok_or(Fail::text("ERR Invalid TTL value, must be >= 0"))?;
-    let value = dump::decode(&args[3], keys.value_len_max).map_err(Fail::text)?;
     if !replaces && keys.exists(&args[1]) {
         return Err(Fail::text("BUSYKEY Target key name already exists."));
     }
+    let ttl = number::integer(&args[2]).ok_or(Fail::NOT_AN_INTEGER)?;
+    let ttl = u64::try_from(ttl).map_err(|_| Fail::text("ERR Invalid TTL value, must be >= 0"))?;
+    let value = dump::decode(&args[3], keys.value_len_max).map_err(Fail::text)?;
     let now = if absolute { 0 } else { keys.tx.now().0 };
     let latest = emberkeep_storage::limits::DEADLINE_MAX;
     let deadline = (ttl > 0).then(|| UnixMillis(now.saturating_add(ttl).min(latest)));

@@ -86,7 +86,8 @@ pub fn pubsub(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) 
             names.iter().for_each(|name| reply.bulk(name));
         }
         (w, _) if is(w, "NUMSUB") => {
-            reply.map(args.len() - 2);
+            // Pairs, but no map: so it was before there were maps.
+            reply.array(2 * (args.len() - 2));
             for name in args.from(2).iter() {
                 reply.bulk(name);
                 reply.int(hub.listeners(name) as i64);
@@ -95,7 +96,7 @@ pub fn pubsub(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) 
         (w, 2) if is(w, "NUMPAT") => reply.int(hub.counts().1 as i64),
         // Channels are not spread over shards here.
         (w, 2 | 3) if is(w, "SHARDCHANNELS") => reply.array(0),
-        (w, 2) if is(w, "SHARDNUMSUB") => reply.map(0),
+        (w, 2) if is(w, "SHARDNUMSUB") => reply.array(0),
         (w, _) => return Err(unknown_subcommand("PUBSUB", w)),
     }
     Ok(())

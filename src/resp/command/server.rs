@@ -15,7 +15,43 @@ use crate::resp::{
     table::{Command, TABLE, find},
 };
 
+/// The subcommands that there are, so that a wrong number of words is told from a wrong word.
+static SUBCOMMANDS: &[(&str, &[&str])] = &[
+    ("ACL", &["LIST", "USERS", "WHOAMI"]),
+    (
+        "CLIENT",
+        &[
+            "GETNAME",
+            "GETREDIR",
+            "ID",
+            "INFO",
+            "KILL",
+            "NO-EVICT",
+            "NO-TOUCH",
+            "REPLY",
+            "SETINFO",
+            "SETNAME",
+            "TRACKING",
+            "TRACKINGINFO",
+            "UNPAUSE",
+        ],
+    ),
+    ("COMMAND", &["COUNT", "GETKEYS"]),
+    ("CONFIG", &["GET", "RESETSTAT", "REWRITE", "SET"]),
+    ("LATENCY", &["HISTORY"]),
+    ("MEMORY", &["DOCTOR", "PURGE", "USAGE"]),
+    ("OBJECT", &["ENCODING", "FREQ", "IDLETIME", "REFCOUNT"]),
+    ("PUBSUB", &["CHANNELS", "NUMPAT", "SHARDCHANNELS"]),
+    ("SCRIPT", &["EXISTS", "FLUSH", "KILL", "LOAD"]),
+    ("SLOWLOG", &["GET", "LEN", "RESET"]),
+];
+
+/// What is wrong with a subcommand that was not run: the number of its words, or that it is none.
 pub fn unknown_subcommand(command: &str, word: &[u8]) -> Fail {
+    let known = SUBCOMMANDS.iter().find(|(name, _)| *name == command).map_or(&[][..], |(_, known)| known);
+    if let Some(name) = known.iter().find(|name| is(word, name)) {
+        return Fail::arity(&format!("{command}|{name}").to_ascii_lowercase());
+    }
     let word: Vec<u8> = word.iter().copied().take(128).collect();
     Fail::Text(format!("ERR unknown subcommand '{}'. Try {command} HELP.", word.escape_ascii()).into())
 }
@@ -76,7 +112,7 @@ pub fn acl(_: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
 
 pub fn latency(_: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     match &args[1] {
-        w if is(w, "LATEST") || is(w, "HISTORY") => reply.array(0),
+        w if is(w, "LATEST") || is(w, "HISTORY") && args.len() == 3 => reply.array(0),
         w if is(w, "RESET") => reply.int(0),
         w if is(w, "HISTOGRAM") => reply.map(0),
         w if is(w, "DOCTOR") => {
@@ -89,7 +125,8 @@ pub fn latency(_: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Do
 
 pub fn memory(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     match (&args[1], args.len()) {
-        (w, 3 | 5) if is(w, "USAGE") => {
+        (w, 3..) if is(w, "USAGE") => {
+            check_samples(args)?;
             let key = Key { namespace: control.session.namespace, bytes: &args[2] };
             match control.shared.node.about(key) {
                 Some(about) => reply.int(about.bytes as i64),
@@ -104,6 +141,17 @@ pub fn memory(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) 
         (w, _) => return Err(unknown_subcommand("MEMORY", w)),
     }
     Ok(())
+}
+
+/// What a key takes is known, not estimated from samples.
+fn check_samples(args: Args<'_>) -> Done {
+    match (args.get(3), args.get(4), args.len()) {
+        (None, ..) => Ok(()),
+        (Some(word), Some(count), 5) if is(word, "SAMPLES") => {
+            number::integer(count).filter(|count| *count >= 0).map(|_| ()).ok_or(Fail::NOT_AN_INTEGER)
+        }
+        _ => Err(Fail::SYNTAX),
+    }
 }
 
 pub fn object(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
@@ -158,10 +206,8 @@ pub fn slowlog(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>)
             reply.ok();
         }
         (w, 2 | 3) if is(w, "GET") => {
-            let count = args.get(2).map_or(Some(10), number::integer).ok_or(Fail::NOT_AN_INTEGER)?;
-            if count < -1 {
-                return Err(Fail::text("ERR count should be greater than or equal to -1"));
-            }
+            let count = args.get(2).map_or(Some(10), number::integer).filter(|count| *count >= -1);
+            let count = count.ok_or(Fail::text("ERR count should be greater than or equal to -1"))?;
             let entries = log.newest(usize::try_from(count).unwrap_or(usize::MAX));
             reply.array(entries.len());
             entries.iter().for_each(|slow| write_slow(slow, reply));
@@ -194,13 +240,14 @@ pub fn command(_: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Do
         (Some(w), 5) if is(w, "LIST") && is(&args[2], "FILTERBY") && is(&args[3], "PATTERN") => {
             list(|command| glob::matches(&args[4], command.name.as_bytes()), reply);
         }
+        (Some(w), _) if is(w, "LIST") => return Err(Fail::SYNTAX),
         (Some(w), _) if is(w, "INFO") => {
             let commands = if args.len() == 2 { TABLE.iter().map(Some).collect() } else { named() };
             reply.array(commands.len());
             for command in commands {
                 match command {
                     Some(command) => write_command(command, reply),
-                    None => reply.nil_array(),
+                    None => reply.nil(),
                 }
             }
         }
@@ -212,7 +259,11 @@ pub fn command(_: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Do
         }
         (Some(w), 3..) if is(w, "GETKEYS") => {
             let command = find(&args[2]).ok_or(Fail::text("ERR Invalid command specified"))?;
-            let keys = keys_of(command, args.from(2));
+            let given = args.from(2);
+            if !command.takes(given.len()) {
+                return Err(Fail::text("ERR Invalid number of arguments specified for command"));
+            }
+            let keys = keys_of(command, given);
             if keys.is_empty() {
                 return Err(Fail::text("ERR The command has no key arguments"));
             }
@@ -282,7 +333,11 @@ pub fn script(_: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Don
             reply.bulk(digest.as_bytes());
         }
         // The table is always there.
-        (w, 2 | 3) if is(w, "FLUSH") => reply.ok(),
+        (w, 2) if is(w, "FLUSH") => reply.ok(),
+        (w, 3) if is(w, "FLUSH") && (is(&args[2], "SYNC") || is(&args[2], "ASYNC")) => reply.ok(),
+        (w, 3) if is(w, "FLUSH") => {
+            return Err(Fail::text("ERR SCRIPT FLUSH only support SYNC|ASYNC option"));
+        }
         (w, 2) if is(w, "KILL") => return Err(Fail::text("NOTBUSY No scripts in execution right now.")),
         (w, _) => return Err(unknown_subcommand("SCRIPT", w)),
     }

@@ -48,16 +48,19 @@ impl<'a> SetOptions<'a> {
         let mut options = SetOptions::default();
         let mut words = Words::new(args, 3);
         while let Some(word) = words.next() {
-            let had_when = options.when != When::Always;
-            let had_expiry = options.expiry.is_some() || options.keeps_ttl;
+            // The same once more is no contradiction: the last one counts.
+            let may_be = |when| options.when == When::Always || options.when == when;
+            let other_unit = |unit| options.expiry.is_some_and(|(before, _)| before != unit);
             match word {
-                w if is(w, "NX") && !had_when => options.when = When::Absent,
-                w if is(w, "XX") && !had_when => options.when = When::Present,
-                w if is(w, "IFEQ") && !had_when => options.when = When::Equal(words.value()?),
+                w if is(w, "NX") && may_be(When::Absent) => options.when = When::Absent,
+                w if is(w, "XX") && may_be(When::Present) => options.when = When::Present,
+                w if is(w, "IFEQ") && may_be(When::Always) => options.when = When::Equal(words.value()?),
                 w if is(w, "GET") => options.gives_old = true,
-                w if is(w, "KEEPTTL") && !had_expiry => options.keeps_ttl = true,
+                w if is(w, "KEEPTTL") && options.expiry.is_none() => options.keeps_ttl = true,
                 w => match Unit::of_option(w) {
-                    Some(unit) if !had_expiry => options.expiry = Some((unit, words.value()?)),
+                    Some(unit) if !options.keeps_ttl && !other_unit(unit) => {
+                        options.expiry = Some((unit, words.value()?));
+                    }
                     _ => return Err(Fail::SYNTAX),
                 },
             }
@@ -138,14 +141,17 @@ pub fn getex(keys: &mut Keys<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> 
     // None: it stays; some none: it goes.
     let mut change: Option<Option<(Unit, &[u8])>> = None;
     while let Some(word) = words.next() {
-        if change.is_some() {
-            return Err(Fail::SYNTAX);
-        }
-        change = Some(match Unit::of_option(word) {
+        let next = match Unit::of_option(word) {
             Some(unit) => Some((unit, words.value()?)),
             None if is(word, "PERSIST") => None,
             None => return Err(Fail::SYNTAX),
-        });
+        };
+        // The same once more is no contradiction: the last one counts.
+        let unit = |change: Option<(Unit, _)>| change.map(|(unit, _): (Unit, &[u8])| unit);
+        if change.is_some_and(|before| unit(before) != unit(next)) {
+            return Err(Fail::SYNTAX);
+        }
+        change = Some(next);
     }
     let Some(value) = keys.get(&args[1])? else {
         reply.nil();

@@ -1,5 +1,5 @@
-//! The same commands to this server and to a real redis-server: the replies are the same, but for the
-//! differences in [`known`], each with its reason.
+//! The same commands to this server and to a real redis-server (7.0 and later): the replies are the same,
+//! but for the differences in [`known`], each with its reason.
 //!
 //! A seed makes a run, and is printed: `EMBERKEEP_SEED=7 cargo test --test main differential -- --ignored`.
 
@@ -7,7 +7,11 @@ mod generate;
 mod known;
 mod peer;
 
-use self::{generate::Generator, known::difference, peer::Redis};
+use self::{
+    generate::Generator,
+    known::{difference, not_compared_in_transactions},
+    peer::Redis,
+};
 use super::{
     fixture::Server,
     wire::{Client, Value, shown, words},
@@ -15,6 +19,8 @@ use super::{
 
 /// Commands of a run of random ones.
 const COMMANDS: usize = 30_000;
+/// Commands before the first difference that are told.
+const HISTORY: usize = 40;
 /// Differences that are told before giving up.
 const SHOWN_MAX: usize = 25;
 
@@ -23,19 +29,46 @@ struct Pair {
     ours: Client,
     theirs: Client,
     differences: Vec<String>,
+    /// The last commands, the newest last.
+    history: Vec<String>,
+    /// Between `MULTI` and what ends it.
+    queues: bool,
 }
 
 impl Pair {
     fn run(&mut self, args: &[Vec<u8>]) {
+        if self.queues && not_compared_in_transactions(args) {
+            return;
+        }
+        self.history.push(shown(args));
         let ours = self.ours.run(args);
         let theirs = self.theirs.run(args);
         self.compare(args, &ours, &theirs);
+        if ours != theirs && args[0].eq_ignore_ascii_case(b"EXEC") && ours.is_array() != theirs.is_array() {
+            // One has happened, the other not: what follows would differ for that reason only.
+            for client in [&mut self.ours, &mut self.theirs] {
+                ["FLUSHALL", "SELECT 0"]
+                    .iter()
+                    .for_each(|line| assert_eq!(client.say(line).to_string(), "+OK"));
+            }
+        }
+        match args[0].to_ascii_uppercase().as_slice() {
+            b"MULTI" => self.queues |= args.len() == 1,
+            // With any number of words: then it is aborted.
+            b"EXEC" => self.queues = false,
+            b"DISCARD" => self.queues &= args.len() > 1,
+            _ => {}
+        }
     }
 
     fn compare(&mut self, args: &[Vec<u8>], ours: &Value, theirs: &Value) {
         if ours != theirs && difference(args, ours, theirs).is_none() {
+            if self.differences.is_empty() {
+                let from = self.history.len().saturating_sub(HISTORY);
+                self.differences.push(format!("after\n  {}", self.history[from..].join("\n  ")));
+            }
             let said = format!("{}\n  redis {theirs}\n  ours  {ours}", shown(args));
-            self.differences.push(said.chars().take(1000).collect());
+            self.differences.push(said.chars().take(600).collect());
         }
     }
 
@@ -52,7 +85,7 @@ fn pairs(protocol: &str) -> (Server, Redis, Pair) {
     for client in [&mut ours, &mut theirs] {
         assert!(!client.say(&format!("HELLO {protocol}")).is_error());
     }
-    (server, redis, Pair { ours, theirs, differences: Vec::new() })
+    (server, redis, Pair { ours, theirs, differences: Vec::new(), history: Vec::new(), queues: false })
 }
 
 /// What is worth being said by hand: forms that a generator seldom meets.
