@@ -282,8 +282,9 @@ fn entries_are_counted_by_namespace_whatever_happens_to_them() {
     let lab = Lab::new(small(Fsync::Always));
     let engine = lab.open().unwrap();
     let key = |namespace, name: &'static str| Key { namespace, bytes: name.as_bytes() };
-    let put =
-        |namespace, name| drop(engine.put(key(namespace, name), Write::new(b"v")).unwrap().wait().unwrap());
+    let put = |namespace, name| {
+        engine.put(key(namespace, name), Write::new(b"v")).unwrap().wait().unwrap();
+    };
     let counts = |engine: &Engine| [0, 1, 15].map(|namespace| engine.count(namespace).unwrap());
     for name in ["a", "b", "c"] {
         put(0, name);
