@@ -85,7 +85,6 @@ pub fn field_of(text: &str, field: &str) -> String {
 /// One in this process. Dropping it stops it in order.
 pub struct Local {
     pub address: SocketAddr,
-    pub node: Arc<Node>,
     port: Option<resp::Port>,
     _dir: TempDir,
 }
@@ -100,8 +99,8 @@ impl Local {
         change(&mut settings);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let port = resp::serve(listener, node.clone(), settings).unwrap();
-        Local { address, node, port: Some(port), _dir: dir }
+        let port = resp::serve(listener, node, settings).unwrap();
+        Local { address, port: Some(port), _dir: dir }
     }
 
     pub fn connect(&self) -> Client {

@@ -1,5 +1,7 @@
 //! `MULTI`, `EXEC`, `WATCH`: all or nothing, in the replies, in the cache and in the log.
 
+#![expect(clippy::disallowed_methods, reason = "a test cuts the files of a server")]
+
 use std::{fs, path::Path};
 
 use super::{
