@@ -14,7 +14,7 @@ use emberkeep_storage::{
         manifest::{CleanStop, GroupMeta, Manifest, SegmentMeta, SnapshotMeta},
         op::{Encoding, Key, Op, Put},
         payload::{Mark, Reason, TermStart, encode_flush, encode_remove, encode_txn},
-        snapshot::{SnapshotEntry, SnapshotHeader, BlockEncoder},
+        snapshot::{BlockEncoder, SnapshotEntry, SnapshotHeader},
     },
     lsn::LogPosition,
 };
