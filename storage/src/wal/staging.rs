@@ -299,7 +299,12 @@ impl Staging {
         while s.filling.frames < gather.frames && !s.stopping {
             let waited = self.clock.monotonic().saturating_sub(begin);
             let Some(left) = gather.at_most.checked_sub(waited).filter(|left| !left.is_zero()) else { break };
-            s = self.sleep(s, gather.frames, left).0;
+            let timed_out;
+            (s, timed_out) = self.sleep(s, gather.frames, left);
+            // Not until the clock says so: where it stands still, as in a simulation, this ends too.
+            if timed_out {
+                break;
+            }
         }
         Work::Group
     }
