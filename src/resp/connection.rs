@@ -226,6 +226,11 @@ impl Connection {
             let rest = &self.pending[at..];
             let len = match self.parser.next(rest) {
                 Ok(Some(len)) => len,
+                Ok(None) if rest.len() > self.shared.message_len_max() => {
+                    let what = format!("too big a request, max={}", self.shared.message_len_max());
+                    refuse_broken(&Broken::Protocol(what), &mut self.out);
+                    break Pause::Close;
+                }
                 Ok(None) => break Pause::NeedsMore,
                 Err(broken) => {
                     refuse_broken(&broken, &mut self.out);

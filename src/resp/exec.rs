@@ -12,7 +12,7 @@ use emberkeep_storage::Key;
 use super::{
     command::client::only_listens,
     control::Control,
-    fail::{Done, Fail},
+    fail::{Done, Fail, too_long},
     fast,
     keys::{Keys, is},
     parse::{Args, OwnedArgs},
@@ -204,7 +204,13 @@ fn alone(
 }
 
 fn keys<'a, 'n>(shared: &Shared, tx: &'a mut crate::node::tx::Tx<'n>, namespace: u16) -> Keys<'a, 'n> {
-    Keys { tx, namespace, value_len_max: shared.node.settings().max_value_bytes, events: Vec::new() }
+    Keys {
+        tx,
+        namespace,
+        value_len_max: shared.node.settings().max_value_bytes,
+        reply_len_max: shared.message_len_max(),
+        events: Vec::new(),
+    }
 }
 
 fn queue(
@@ -346,6 +352,7 @@ fn attempt(
     }
     let mut keys = keys(shared, &mut tx, session.namespace);
     let mut replies = Vec::with_capacity(queue.commands.len());
+    let mut total = 0;
     for (command, args) in &queue.commands {
         let Run::Keys(on_keys) = command.run else {
             replies.push(None);
@@ -361,6 +368,10 @@ fn attempt(
                 own.error(&text);
             }
             Err(other) => return Err(other),
+        }
+        total += written.len();
+        if total > keys.reply_len_max {
+            return Err(too_long(keys.reply_len_max));
         }
         replies.push(Some(written));
     }

@@ -66,6 +66,11 @@ impl From<Error> for Fail {
     }
 }
 
+/// A reply that would need more memory than one client may take.
+pub(super) fn too_long(max: usize) -> Fail {
+    Fail::Text(format!("ERR the reply would be too long, ask for fewer values at a time, max={max}").into())
+}
+
 /// An error of the node as a reply.
 pub(super) fn text_of(error: &Error) -> String {
     let detail = error.detail();

@@ -15,6 +15,8 @@ pub(super) struct Keys<'a, 'n> {
     pub(super) namespace: u16,
     /// The longest value.
     pub(super) value_len_max: usize,
+    /// The longest reply to one command.
+    pub(super) reply_len_max: usize,
     /// What happened to which key, for those who asked to be told.
     pub(super) events: Vec<Event>,
 }

@@ -157,6 +157,11 @@ impl Shared {
         format!("{:016x}{:08x}{:016x}", self.started, std::process::id(), terms)
     }
 
+    /// The longest request, and the longest reply to one: as much as a transaction may write.
+    pub(super) fn message_len_max(&self) -> usize {
+        5 * self.node.settings().max_value_bytes.max(1 << 20)
+    }
+
     /// A new connection; `None` if there are as many as may be.
     pub(super) fn connect(&self, peer: SocketAddr) -> Option<Arc<Client>> {
         let mut clients = self.lock();

@@ -186,3 +186,26 @@ fn an_idle_connection_costs_less_than_twenty_kibibytes() {
     assert!(each < 20 << 10, "{each} bytes for a connection");
     drop(warm);
 }
+
+/// As much as the longest transaction, and no more: five of the longest values.
+#[test]
+fn a_request_and_a_reply_have_a_longest_length() {
+    let server = Server::with(&["--memory-only"]);
+    let max = 5 * 16 * MIB as usize;
+    let mut client = server.connect();
+    let value = vec![b'v'; MIB as usize];
+    assert_eq!(client.run(&[&b"SET"[..], b"k", &value]), Value::Simple("OK".into()));
+    let mut mget = vec![&b"MGET"[..]];
+    mget.resize(max / MIB as usize + 2, b"k");
+    let Value::Error(text) = client.run(&mget) else { panic!("a reply without bound") };
+    assert!(text.starts_with("ERR the reply would be too long"), "{text}");
+    assert_eq!(client.run(&["PING"]), Value::Simple("PONG".into()));
+
+    let mut client = server.connect();
+    let pair =
+        [format!("$1\r\nk\r\n${MIB}\r\n").into_bytes(), vec![b'v'; MIB as usize], b"\r\n".to_vec()].concat();
+    push(&mut client, b"*1001\r\n$4\r\nMSET\r\n");
+    let sent: usize = (0..200).map(|_| push(&mut client, &pair)).take_while(|sent| *sent == pair.len()).sum();
+    assert!(sent <= max + 20 * MIB as usize, "sent={sent}");
+    assert!(resident(&server) < 3 * max as u64);
+}

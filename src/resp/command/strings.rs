@@ -2,7 +2,7 @@
 
 use crate::resp::{
     command::expiry::{self, Unit},
-    fail::{Done, Fail},
+    fail::{Done, Fail, too_long},
     keys::{Keys, Words, is},
     number,
     parse::Args,
@@ -16,10 +16,14 @@ pub fn get(keys: &mut Keys<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> Do
 }
 
 pub fn mget(keys: &mut Keys<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let begin = reply.len();
     reply.array(args.len() - 1);
     for key in args.from(1).iter() {
         let value = keys.get(key)?;
         reply.bulk_or_nil(value.as_deref());
+        if reply.len() - begin > keys.reply_len_max {
+            return Err(too_long(keys.reply_len_max));
+        }
     }
     Ok(())
 }
