@@ -155,7 +155,7 @@ fn any_sync_of_the_log_may_fail() {
 #[test]
 #[ignore = "needs strace: .ci/run syscalls"]
 fn any_write_of_the_log_may_fail() {
-    COMMITTER.each("pwrite64", &["EIO", "ENOSPC"], 20);
+    COMMITTER.each("pwritev", &["EIO", "ENOSPC"], 20);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn any_step_of_a_rotation_may_fail() {
 #[test]
 #[ignore = "needs strace: .ci/run syscalls"]
 fn a_disk_that_stays_broken_takes_nothing_more_and_loses_nothing() {
-    for call in ["fdatasync", "pwrite64"] {
+    for call in ["fdatasync", "pwritev"] {
         for n in [1, 7] {
             let fault = Fault { call, error: "EIO", n, and_later: true };
             assert!(Kind { thread: None, ..COMMITTER }.run(fault));
@@ -218,7 +218,7 @@ fn any_step_of_a_stop_may_fail() {
 fn a_write_of_the_log_may_fail_in_the_modes_that_do_not_wait_for_a_sync() {
     for mode in ["interval", "never"] {
         let kind = Kind { mode, ..COMMITTER };
-        kind.each("pwrite64", &["EIO"], 10);
+        kind.each("pwritev", &["EIO"], 10);
         kind.each("ftruncate", &["EIO"], 2);
     }
 }
@@ -237,7 +237,7 @@ fn a_server_whose_disk_has_failed_ends_by_itself_and_says_what_is_known() {
         let mut load = Load::new(mode == "always");
         load.connect(server.address().unwrap());
         load.seed();
-        let fault = Fault { call: "pwrite64", error: "EIO", n: 1, and_later: false };
+        let fault = Fault { call: "pwritev", error: "EIO", n: 1, and_later: false };
         let _tracer = Attached::to(&server, Some("committer"), &place.trace(), fault);
         load.put("k".into());
         assert!(load.halted);
