@@ -2,7 +2,7 @@
 //!
 //! How many, and who may use which: `wal::staging::room`.
 
-use std::{collections::VecDeque, path::PathBuf, time::Duration};
+use std::{collections::VecDeque, path::PathBuf};
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -11,15 +11,10 @@ use crate::{
     vfs::OpenMode,
     wal::{
         Config,
-        segment::{Pause, Spare, create_spare, renew},
+        segment::{Haste, Spare, create_spare, renew},
         staging::{SPARES, SPARES_SET_ASIDE, Staging},
     },
 };
-
-/// Pause between two slices of zeros: some 100 MiB/s …
-const PAUSE: Duration = Duration::from_millis(8);
-/// … or as much as the disk takes.
-const PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// The prepared segments.
 #[derive(Debug)]
@@ -90,16 +85,15 @@ impl Preparer {
     /// A used file where there is one, else a new one.
     fn prepare(&self, config: &Config, staging: &Staging, capacity: u64) -> Result<Spare> {
         let vfs = &*config.vfs;
-        // Asked again after every slice: there is time until the active segment is half full.
-        let between = || if staging.is_half_full() { PAUSE_MIN } else { PAUSE };
-        let pause: Pause<'_> = if config.manual { None } else { Some(&between) };
+        let is_pressing = || staging.is_filling();
+        let in_haste: Haste<'_> = if config.manual { None } else { Some(&is_pressing) };
         let used = (capacity == config.segment_bytes).then(|| self.lock_used().pop()).flatten();
         let Some(used) = used else {
             let number = self.next_number.fetch_add(1, Ordering::Relaxed);
             let path = config.data_dir.join(WAL_DIR).join(file_name::spare(number));
-            return create_spare(vfs, path, capacity, pause);
+            return create_spare(vfs, path, capacity, in_haste);
         };
-        renew(vfs, &used, capacity, pause).inspect_err(|e| {
+        renew(vfs, &used, capacity, in_haste).inspect_err(|e| {
             // Where overwriting takes space it is tried again later. What is ill is given up.
             if e.kind() == ErrorKind::Full {
                 self.lock_used().push(used);

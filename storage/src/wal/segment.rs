@@ -28,9 +28,14 @@ use crate::{
 /// the log never queues behind a whole segment.
 const SLICE_LEN: usize = 1 << 20;
 const SYNC_EVERY: u64 = 4 << 20;
+/// Pause between two slices: some 200 MiB/s …
+const PAUSE: Duration = Duration::from_millis(4);
+/// … or, in haste, as much as the disk takes.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
 
-/// How long to pause after each slice; `None`: not at all, and nothing is synced on the way.
-pub(crate) type Pause<'a> = Option<&'a dyn Fn() -> Duration>;
+/// Asked after each slice whether there is no time for long pauses; `None`: pauses are not wanted at all,
+/// and nothing is synced on the way.
+pub(crate) type Haste<'a> = Option<&'a dyn Fn() -> bool>;
 
 /// A prepared file.
 #[derive(Debug)]
@@ -42,11 +47,16 @@ pub(crate) struct Spare {
 
 /// Creates a file of `capacity` bytes of zeros, synced. If that fails the file is removed again
 /// and nothing was harmed.
-pub(crate) fn create_spare(vfs: &dyn Vfs, path: PathBuf, capacity: u64, pause: Pause<'_>) -> Result<Spare> {
+pub(crate) fn create_spare(
+    vfs: &dyn Vfs,
+    path: PathBuf,
+    capacity: u64,
+    in_haste: Haste<'_>,
+) -> Result<Spare> {
     let file = vfs
         .open(&path, OpenMode::CreateNew)
         .map_err(|e| Error::io(format!("cannot create a log segment file={}", path.display()), e))?;
-    match fill_with_zeros(&*file, capacity, pause) {
+    match fill_with_zeros(&*file, capacity, in_haste) {
         Ok(()) => Ok(Spare { path, file, capacity }),
         Err(e) => {
             if let Err(e) = vfs.remove_file(&path) {
@@ -57,25 +67,29 @@ pub(crate) fn create_spare(vfs: &dyn Vfs, path: PathBuf, capacity: u64, pause: P
     }
 }
 
-fn fill_with_zeros(file: &dyn File, capacity: u64, pause: Pause<'_>) -> io::Result<()> {
+fn fill_with_zeros(file: &dyn File, capacity: u64, in_haste: Haste<'_>) -> io::Result<()> {
     file.allocate(capacity)?;
-    write_zeros(file, 0..capacity, pause)?;
+    write_zeros(file, 0..capacity, in_haste)?;
     file.sync_data()
 }
 
 /// Writes zeros, with a pause after each slice; the last ones are not synced.
-pub(crate) fn write_zeros(file: &dyn File, range: Range<u64>, pause: Pause<'_>) -> io::Result<()> {
+pub(crate) fn write_zeros(file: &dyn File, range: Range<u64>, in_haste: Haste<'_>) -> io::Result<()> {
     let zeros = vec![0; SLICE_LEN.min((range.end - range.start) as usize)];
     let mut offset = range.start;
     while offset < range.end {
         let len = zeros.len().min((range.end - offset) as usize);
         write_all_at(file, offset, &mut [IoSlice::new(&zeros[..len])])?;
         offset += len as u64;
-        if let Some(pause) = pause.filter(|_| offset < range.end) {
+        if let Some(in_haste) = in_haste.filter(|_| offset < range.end) {
+            if in_haste() {
+                thread::sleep(PAUSE_MIN);
+                continue;
+            }
             if (offset - range.start).is_multiple_of(SYNC_EVERY) {
                 file.sync_data()?;
             }
-            thread::sleep(pause());
+            thread::sleep(PAUSE);
         }
     }
     Ok(())
@@ -83,11 +97,11 @@ pub(crate) fn write_zeros(file: &dyn File, range: Range<u64>, pause: Pause<'_>) 
 
 /// Makes a spare of a used file of full size: overwritten where it lies, so that the space never
 /// leaves our hands. If the power fails before the end it is still a used one.
-pub(crate) fn renew(vfs: &dyn Vfs, used: &Path, capacity: u64, pause: Pause<'_>) -> Result<Spare> {
+pub(crate) fn renew(vfs: &dyn Vfs, used: &Path, capacity: u64, in_haste: Haste<'_>) -> Result<Spare> {
     let path = file_name::renewed(used);
     let renew = || {
         let file = vfs.open(used, OpenMode::ReadWrite)?;
-        fill_with_zeros(&*file, capacity, pause)?;
+        fill_with_zeros(&*file, capacity, in_haste)?;
         vfs.rename(used, &path)?;
         Ok(file)
     };

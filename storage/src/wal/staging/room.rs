@@ -144,10 +144,10 @@ impl Staging {
         usual && (!s.own_taken || spares > 0)
     }
 
-    /// More than half of the active segment is used, or there is none with room.
-    pub(crate) fn is_half_full(&self) -> bool {
+    /// More than a quarter of the active segment is used: the next one is wanted soon.
+    pub(crate) fn is_filling(&self) -> bool {
         let s = self.lock();
-        s.position.offset > s.capacity / 2
+        s.position.offset > s.capacity / 4
     }
 
     /// The capacity of the segment that is to be prepared next, if one is.
