@@ -7,22 +7,9 @@ use std::{path::Path, sync::Arc};
 
 use emberkeep_storage::{Background, Components, Engine, ErrorKind, Settings, Write, vfs::Vfs};
 
+pub use emberkeep::tool::bench::{KEY_LEN, key};
+
 use self::peer::Client;
-
-/// Length of the keys: `key:` and twelve digits.
-pub const KEY_LEN: usize = 16;
-
-/// The key of a number.
-pub fn key(number: u64) -> [u8; KEY_LEN] {
-    let mut key = *b"key:000000000000";
-    let (mut at, mut rest) = (KEY_LEN, number);
-    while rest > 0 && at > 4 {
-        at -= 1;
-        key[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    key
-}
 
 /// The defaults, but no limit of memory, no snapshot while something else is measured, and values
 /// as long as they are said to be.

@@ -209,6 +209,7 @@ fn keys<'a, 'n>(shared: &Shared, tx: &'a mut crate::node::tx::Tx<'n>, namespace:
         namespace,
         value_len_max: shared.node.settings().max_value_bytes,
         reply_len_max: shared.message_len_max(),
+        tells: shared.live.is_on(),
         events: Vec::new(),
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Keys<'a, 'n> {
     pub(super) value_len_max: usize,
     /// The longest reply to one command.
     pub(super) reply_len_max: usize,
+    /// Somebody may want to be told of events.
+    pub(super) tells: bool,
     /// What happened to which key, for those who asked to be told.
     pub(super) events: Vec<Event>,
 }
@@ -109,6 +111,9 @@ impl<'n> Keys<'_, 'n> {
     }
 
     pub(super) fn event(&mut self, name: &'static str, key: &[u8]) {
+        if !self.tells {
+            return;
+        }
         self.events.push(Event { name, namespace: self.namespace, key: key.to_vec() });
     }
 }

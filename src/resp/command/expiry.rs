@@ -139,7 +139,7 @@ pub fn ttl(keys: &mut Keys<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> Do
 }
 
 pub fn pttl(keys: &mut Keys<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    tell(keys, args, reply, |at, now| at.0.saturating_sub(now.0))
+    tell(keys, args, reply, millis_left)
 }
 
 pub fn expiretime(keys: &mut Keys<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
@@ -157,13 +157,26 @@ fn tell(
     reply: &mut Reply<'_>,
     number: fn(UnixMillis, UnixMillis) -> u64,
 ) -> Done {
+    reply.int(told(keys, &args[1], number));
+    Ok(())
+}
+
+/// What `PTTL` tells of a key.
+pub fn pttl_of(keys: &mut Keys<'_, '_>, key: &[u8]) -> i64 {
+    told(keys, key, millis_left)
+}
+
+fn millis_left(at: UnixMillis, now: UnixMillis) -> u64 {
+    at.0.saturating_sub(now.0)
+}
+
+fn told(keys: &mut Keys<'_, '_>, key: &[u8], number: fn(UnixMillis, UnixMillis) -> u64) -> i64 {
     let now = keys.tx.now();
-    reply.int(match keys.deadline(&args[1]) {
+    match keys.deadline(key) {
         None => -2,
         Some(None) => -1,
         Some(Some(at)) => number(at, now) as i64,
-    });
-    Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -75,14 +75,21 @@ pub fn delete_if_equal(keys: &mut Keys<'_, '_>, given: Given<'_>, reply: &mut Re
 }
 
 pub fn expire_if_equal(keys: &mut Keys<'_, '_>, given: Given<'_>, reply: &mut Reply<'_>) -> Done {
-    let deadline = expiry::deadline("pexpire", Unit::Millis, given.arg(2)?, keys.tx.now())?;
-    let expires = holds(keys, given.key(1)?, given.arg(1)?)? && keys.expire(given.key(1)?, Some(deadline));
-    reply.int(expires.into());
-    Ok(())
+    expire_ours("pexpire", Unit::Millis, keys, given, reply)
 }
 
 pub fn expire_seconds_if_equal(keys: &mut Keys<'_, '_>, given: Given<'_>, reply: &mut Reply<'_>) -> Done {
-    let deadline = expiry::deadline("expire", Unit::Seconds, given.arg(2)?, keys.tx.now())?;
+    expire_ours("expire", Unit::Seconds, keys, given, reply)
+}
+
+fn expire_ours(
+    name: &str,
+    unit: Unit,
+    keys: &mut Keys<'_, '_>,
+    given: Given<'_>,
+    reply: &mut Reply<'_>,
+) -> Done {
+    let deadline = expiry::deadline(name, unit, given.arg(2)?, keys.tx.now())?;
     let expires = holds(keys, given.key(1)?, given.arg(1)?)? && keys.expire(given.key(1)?, Some(deadline));
     reply.int(expires.into());
     Ok(())
@@ -158,21 +165,11 @@ pub fn consume(keys: &mut Keys<'_, '_>, given: Given<'_>, reply: &mut Reply<'_>)
     Ok(())
 }
 
-/// Milliseconds that a key lives; -1 for ever, -2 if it is absent.
-fn pttl(keys: &mut Keys<'_, '_>, key: &[u8]) -> i64 {
-    let now = keys.tx.now();
-    match keys.deadline(key) {
-        None => -2,
-        Some(None) => -1,
-        Some(Some(at)) => at.0.saturating_sub(now.0) as i64,
-    }
-}
-
 /// Two windows of `span` milliseconds, the current one living for two: if it is over, it becomes the
 /// one before, `KEYS[1]`, and a new one begins, `KEYS[2]`.
 fn shift(keys: &mut Keys<'_, '_>, given: Given<'_>, span: i64) -> Done {
     let (previous, current) = (given.key(1)?, given.key(2)?);
-    let left = pttl(keys, current);
+    let left = expiry::pttl_of(keys, current);
     if left <= 0 || left >= span {
         return Ok(());
     }
@@ -205,7 +202,7 @@ pub fn slide(keys: &mut Keys<'_, '_>, given: Given<'_>, reply: &mut Reply<'_>) -
     shift(keys, given, span)?;
     let (previous, current) = (given.key(1)?, given.key(2)?);
     // What is left of the window before counts by its share.
-    let share = i128::from(count(keys, previous)?) * i128::from(pttl(keys, previous).max(0));
+    let share = i128::from(count(keys, previous)?) * i128::from(expiry::pttl_of(keys, previous).max(0));
     let used = share.div_euclid(i128::from(span)) + i128::from(count(keys, current)?);
     if used + i128::from(amount) > i128::from(limit) {
         reply.nil();
@@ -229,7 +226,7 @@ pub fn windows(keys: &mut Keys<'_, '_>, given: Given<'_>, reply: &mut Reply<'_>)
     for key in [given.key(1)?, given.key(2)?] {
         let value = keys.get(key)?;
         reply.bulk_or_nil(value.as_deref());
-        let left = pttl(keys, key);
+        let left = expiry::pttl_of(keys, key);
         reply.int(left);
     }
     Ok(())

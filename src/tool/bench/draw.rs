@@ -77,8 +77,8 @@ impl Values {
     }
 }
 
-/// `key:` and twelve digits: the same length for every number.
-pub(super) fn key(number: u64) -> [u8; KEY_LEN] {
+/// The key of a number: `key:` and twelve digits, the same length for all below a million million.
+pub fn key(number: u64) -> [u8; KEY_LEN] {
     let mut key = *b"key:000000000000";
     let (mut at, mut rest) = (KEY_LEN, number);
     while rest > 0 && at > 4 {

@@ -42,11 +42,13 @@ use std::time::Duration;
 pub use self::{
     chart::latencies,
     compare::{Comparison, compare},
+    draw::key,
     report::Report,
     run::{Progress, run},
     subject::{Durability, Subject},
     tally::Tally,
     target::{Protocol, Target},
+    wire::KEY_LEN,
 };
 
 /// What is asked, by how many, for how long.

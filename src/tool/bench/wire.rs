@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Length of a key.
-pub(super) const KEY_LEN: usize = 16;
+pub const KEY_LEN: usize = 16;
 /// Stand where key and value belong while the parts are found.
 const KEY_MARK: &[u8; KEY_LEN] = b"\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01";
 
