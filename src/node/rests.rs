@@ -4,6 +4,8 @@
 //! rests on is safe. [`Rests`] gathers that over many operations; one [`Node::settle`] then waits
 //! for all of them, so that a whole batch of a connection shares a sync.
 
+use std::time::Duration;
+
 use emberkeep_storage::{
     About, Commit, Condition, Cursor, Entry, Error as EngineError, Expiry, Fsync, Gate, Incr, IncrOutcome,
     Key, Level, Lsn, PutOutcome, ScanPage, Write,
@@ -20,18 +22,28 @@ use super::{
 pub struct Rests {
     disk: Lsn,
     os: Lsn,
+    read: bool,
 }
+
+/// Syncs up to this long hold up nobody who could notice.
+const SHORT_SYNC: Duration = Duration::from_millis(1);
 
 impl Rests {
     /// Both.
     pub fn and(&mut self, other: Rests) {
         self.disk = self.disk.max(other.disk);
         self.os = self.os.max(other.os);
+        self.read |= other.read;
+    }
+
+    /// Whether a read is among what was done.
+    pub fn has_read(self) -> bool {
+        self.read
     }
 
     /// Up to here everything must be on the disk, whatever the mode.
     pub fn on_disk(lsn: Lsn) -> Rests {
-        Rests { disk: lsn, os: Lsn::ZERO }
+        Rests { disk: lsn, ..Rests::default() }
     }
 
     /// Takes the outcome out of a commit.
@@ -49,6 +61,7 @@ impl Rests {
     pub(super) fn seen<T>(&mut self, gate: Gate<T>) -> T {
         let (seen, lsn) = gate.into_parts();
         self.disk = self.disk.max(lsn.unwrap_or_default());
+        self.read = true;
         seen
     }
 }
@@ -63,16 +76,35 @@ impl Node {
         self.engine.reached(rests.disk, Level::Disk).await.map_err(Error::from_commit)
     }
 
-    /// As [`Node::settle`], in this thread, as far as it is the disk that is waited for and the mode
-    /// syncs each group anyway. For a thread with nobody else to serve: it blocks for a sync.
+    /// Whether [`Node::settle`] would return at once, with an error or without.
+    pub fn is_settled(&self, rests: Rests) -> bool {
+        self.engine.has_reached(rests.os, Level::Os) && self.engine.has_reached(rests.disk, Level::Disk)
+    }
+
+    /// As [`Node::settle`], in this thread, as far as that goes: it hands the log to the operating
+    /// system, and syncs if it may block for that and the mode syncs each group anyway. True if
+    /// everything is safe; else it is to be waited for.
     ///
     /// # Errors
     /// As [`Node::settle`].
-    pub fn settle_here(&self, rests: Rests) -> Result<()> {
-        match self.settings().fsync {
-            Fsync::Always => self.engine.commit_here(rests.disk).map_err(Error::from_commit),
-            Fsync::Interval | Fsync::Never | Fsync::Off => Ok(()),
-        }
+    pub fn settle_here(&self, rests: Rests, may_block: bool) -> Result<bool> {
+        let done = match self.settings().fsync {
+            Fsync::Always if may_block => self.engine.commit_here(rests.disk).map(|()| true),
+            Fsync::Always | Fsync::Off => Ok(false),
+            Fsync::Interval | Fsync::Never => self.engine.write_here(rests.os),
+        };
+        Ok(done.map_err(Error::from_commit)? && self.is_settled(rests))
+    }
+
+    /// Whether a thread may sync by itself although others wait for it.
+    pub fn syncs_are_short(&self) -> bool {
+        self.engine.sync_time() <= SHORT_SYNC
+    }
+
+    /// Nobody is told of what was done, but it is to become safe all the same.
+    pub fn let_go(&self, rests: Rests) {
+        drop(self.engine.reached(rests.os, Level::Os));
+        drop(self.engine.reached(rests.disk, Level::Disk));
     }
 
     /// Waits for room for a write of so many bytes, after one was refused as overloaded.

@@ -5,7 +5,7 @@
 //! An idle connection holds no buffers.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     future::poll_fn,
     io,
     pin::Pin,
@@ -31,6 +31,7 @@ use super::{
     session::{Replies, Session},
     shared::{Client, Shared},
     table::Later,
+    turn::Turn,
 };
 use crate::node::{READY_WAIT, rests::Rests};
 
@@ -75,8 +76,7 @@ struct Connection {
     begun: Option<Instant>,
     out: Vec<u8>,
     rests: Rests,
-    /// Connections of this thread.
-    active: Rc<Cell<usize>>,
+    turn: Rc<Turn>,
     /// Since when there has been no room for the command at hand.
     no_room_since: Option<Instant>,
 }
@@ -103,12 +103,12 @@ enum Pause {
     Close,
 }
 
-/// Serves a client, one of `active` on this thread, until either side has had enough, or the server stops.
+/// Serves a client until either side has had enough, or the server stops.
 pub(super) async fn run(
     stream: TcpStream,
     shared: Arc<Shared>,
     client: Arc<Client>,
-    active: Rc<Cell<usize>>,
+    turn: Rc<Turn>,
     stop: watch::Receiver<bool>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
@@ -123,7 +123,7 @@ pub(super) async fn run(
         begun: None,
         out: Vec::new(),
         rests: Rests::default(),
-        active,
+        turn,
         no_room_since: None,
         shared: shared.clone(),
     };
@@ -317,18 +317,12 @@ impl Connection {
 
     /// Sends the replies, once what they rest on is safe.
     async fn flush(&mut self) -> Result<(), End> {
+        let rests = std::mem::take(&mut self.rests);
         if self.out.is_empty() {
+            self.shared.node.let_go(rests);
             return Ok(());
         }
-        let rests = std::mem::take(&mut self.rests);
-        let mut settled = Ok(());
-        // Nobody else is served by this thread, so nobody waits while it blocks.
-        if self.active.get() == 1 {
-            settled = self.shared.node.settle_here(rests);
-        }
-        if settled.is_ok() {
-            settled = self.shared.node.settle(rests).await;
-        }
+        let settled = self.turn.settle(&self.shared.node, rests).await;
         if let Err(error) = &settled {
             // None of these replies may be told. The client learns that, and that no more come.
             self.out.clear();

@@ -33,5 +33,6 @@ mod session;
 mod shared;
 mod slowlog;
 mod table;
+mod turn;
 
 pub use self::serve::{Port, serve};

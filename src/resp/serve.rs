@@ -3,7 +3,7 @@
 //! Another one accepts, and deals the connections out in turn, so that the threads have equally many.
 //! A connection stays with its thread: no command is handed from one thread to another.
 
-use std::{cell::Cell, io, net::TcpListener, rc::Rc, sync::Arc, thread, time::Duration};
+use std::{io, net::TcpListener, rc::Rc, sync::Arc, thread, time::Duration};
 
 use tokio::{
     net::TcpStream,
@@ -19,6 +19,7 @@ use tokio::{
 use super::{
     connection,
     shared::{Client, Shared},
+    turn::Turn,
 };
 use crate::{
     config::RespSettings,
@@ -91,7 +92,9 @@ impl Port {
 
 /// Serves the connections that are dealt to this thread.
 async fn work(shared: Arc<Shared>, mut dealt: UnboundedReceiver<Dealt>, mut stopping: watch::Receiver<bool>) {
-    let active = Rc::new(Cell::new(0usize));
+    let turn = Rc::new(Turn::default());
+    let settler = (turn.clone(), shared.clone());
+    spawn_local(async move { settler.0.run(&settler.1.node).await });
     let mut stop = stopping.clone();
     loop {
         let next = tokio::select! {
@@ -99,23 +102,23 @@ async fn work(shared: Arc<Shared>, mut dealt: UnboundedReceiver<Dealt>, mut stop
             next = dealt.recv() => next,
         };
         let Some((stream, client)) = next else { break };
-        let (shared, stopping, active) = (shared.clone(), stopping.clone(), active.clone());
-        active.set(active.get() + 1);
+        let (shared, stopping, turn) = (shared.clone(), stopping.clone(), turn.clone());
+        turn.active.update(|active| active + 1);
         spawn_local(async move {
             match TcpStream::from_std(stream) {
                 Ok(stream) => {
-                    connection::run(stream, shared.clone(), client.clone(), active.clone(), stopping).await
+                    connection::run(stream, shared.clone(), client.clone(), turn.clone(), stopping).await
                 }
                 Err(error) => tracing::warn!("cannot serve a connection: {error}"),
             }
             shared.disconnect(&client);
-            active.set(active.get() - 1);
+            turn.active.update(|active| active - 1);
         });
     }
     // Commands that run are finished, unless they wait for a client or for a time.
     stopping.mark_changed();
     let deadline = Instant::now() + shared.settings.drain_deadline;
-    while active.get() > 0 && Instant::now() < deadline {
+    while turn.active.get() > 0 && Instant::now() < deadline {
         sleep(DRAIN_POLL).await;
     }
 }

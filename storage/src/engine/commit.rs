@@ -21,11 +21,13 @@ pub(crate) struct Ticket {
     level: Level,
     lsn: Lsn,
     left: Option<Waker>,
+    /// Nobody has asked the committer yet, and it must be.
+    owes: bool,
 }
 
 impl Ticket {
     pub(crate) fn new(wal: Arc<Wal>, level: Level, lsn: Lsn) -> Ticket {
-        Ticket { wal, level, lsn, left: None }
+        Ticket { wal, level, lsn, left: None, owes: true }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -39,10 +41,18 @@ impl Ticket {
                 return Poll::Ready(Ok(()));
             }
             self.left = Some(cx.waker().clone());
+            self.ask();
             // A halt between the check above and this line has woken nobody here.
             self.wal.halt().check()?;
         }
         Poll::Pending
+    }
+
+    /// Asks the committer, once.
+    fn ask(&mut self) {
+        if std::mem::take(&mut self.owes) {
+            self.wal.ask(self.lsn, self.level);
+        }
     }
 
     /// Blocks this thread until the place is reached.
@@ -51,6 +61,13 @@ impl Ticket {
             return self.wal.drive_until(self.level, self.lsn);
         }
         block_on(|cx| self.poll(cx))
+    }
+}
+
+/// Nobody waits, but what was done is to reach its level all the same.
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.ask();
     }
 }
 
@@ -113,9 +130,11 @@ impl<T> Commit<T> {
     }
 
     /// The outcome, and what must have reached which level before anybody may be told of it. For
-    /// callers that wait once for many writes, with [`Engine::reached`](crate::Engine::reached).
+    /// callers that wait once for many writes, with [`Engine::reached`](crate::Engine::reached) or
+    /// [`Engine::commit_here`](crate::Engine::commit_here): until they do, nobody commits in a hurry.
     pub fn into_parts(mut self) -> (T, Lsn, Level) {
         let outcome = self.outcome.take().expect("not polled to the end before");
+        self.ticket.owes = false;
         (outcome, self.ticket.lsn, self.ticket.level)
     }
 
@@ -170,7 +189,11 @@ impl<T> Gate<T> {
     /// What was seen, and what must be on the disk before anybody may be told of it, if anything.
     pub fn into_parts(mut self) -> (T, Option<Lsn>) {
         let seen = self.seen.take().expect("not polled to the end before");
-        (seen, self.ticket.map(|ticket| ticket.lsn))
+        let lsn = self.ticket.take().map(|mut ticket| {
+            ticket.owes = false;
+            ticket.lsn
+        });
+        (seen, lsn)
     }
 
     /// Blocks this thread until the answer may leave.

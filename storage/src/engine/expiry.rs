@@ -103,6 +103,8 @@ impl Core {
         drop(stripe);
         drop(permit);
         drop(values);
+        // Nobody waits for it.
+        self.wal.ask(lsn, Level::Os);
         Ok(left)
     }
 

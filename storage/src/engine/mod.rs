@@ -35,6 +35,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use self::{
@@ -238,7 +239,6 @@ impl Engine {
     /// Resolves when everything that was appended before this call is on the disk.
     pub fn sync(&self) -> Gate<()> {
         let lsn = self.core.wal.appended();
-        self.core.wal.request_sync(lsn);
         Gate::closed((), Ticket::new(self.core.wal.clone(), Level::Disk, lsn))
     }
 
@@ -248,10 +248,12 @@ impl Engine {
         if self.core.wal.reached(level) >= lsn {
             return Gate::open(());
         }
-        if level == Level::Disk {
-            self.core.wal.request_sync(lsn);
-        }
         Gate::closed((), Ticket::new(self.core.wal.clone(), level, lsn))
+    }
+
+    /// Whether [`reached`](Self::reached) would be ready at once, with an error or without.
+    pub fn has_reached(&self, lsn: Lsn, level: Level) -> bool {
+        self.core.wal.reached(level) >= lsn || self.core.wal.halt().cause().is_some()
     }
 
     /// Writes and syncs in this thread what waits, until everything up to `lsn` is on the disk. Saves
@@ -261,6 +263,20 @@ impl Engine {
     /// `Halted`: the outcome of what waits is unknown.
     pub fn commit_here(&self, lsn: Lsn) -> Result<()> {
         self.core.wal.drive_until(Level::Disk, lsn)
+    }
+
+    /// Hands what waits to the operating system, in this thread, if that takes one write, no sync, and
+    /// nobody is at it. True if everything up to `lsn` is there: then a killed process does not lose it.
+    ///
+    /// # Errors
+    /// `Halted`: the outcome of what waits is unknown.
+    pub fn write_here(&self, lsn: Lsn) -> Result<bool> {
+        self.core.wal.write_here(lsn)
+    }
+
+    /// About how long a sync takes, of late; zero before the first.
+    pub fn sync_time(&self) -> Duration {
+        self.core.wal.sync_time()
     }
 
     /// Takes a snapshot and prunes the log behind it. Blocks this thread, no reader and no writer.
@@ -436,15 +452,11 @@ impl Core {
         if !gated {
             return Gate::open(seen);
         }
-        self.wal.request_sync(lsn);
         Gate::closed(seen, Ticket::new(self.wal.clone(), Level::Disk, lsn))
     }
 
     /// The outcome of a write that rests on `lsn`.
     fn commit<T>(&self, outcome: T, lsn: Lsn, level: Level) -> Commit<T> {
-        if level == Level::Disk {
-            self.wal.request_sync(lsn);
-        }
         Commit::new(outcome, Ticket::new(self.wal.clone(), level, lsn))
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     },
     index::{blob::Blob, stripe::Stripe},
     lsn::Lsn,
-    settings::Fsync,
+    settings::{Fsync, Level},
     sync::Ordering,
     wal::staging::{Body, Permit, Urgency},
 };
@@ -143,7 +143,7 @@ impl Core {
             return Err(Error::new(ErrorKind::Full, what));
         }
         // Removals that are not durable yet take up room, or other writers took what was made.
-        self.wal.request_sync(self.wal.appended());
+        self.wal.ask(self.wal.appended(), Level::Disk);
         Err(Error::new(ErrorKind::Overloaded, "the cache has no room until the next sync"))
     }
 
@@ -161,12 +161,12 @@ impl Core {
                         limits, or choose a policy that evicts";
             return Err(Error::new(ErrorKind::Full, what));
         }
-        self.wal.request_sync(self.wal.appended());
+        self.wal.ask(self.wal.appended(), Level::Disk);
         Err(Error::new(ErrorKind::Overloaded, "the cache has no room until the next sync"))
     }
 
     /// What a power cut cannot take back any more.
     pub(crate) fn durable(&self) -> Lsn {
-        self.wal.reached(crate::settings::Level::Disk)
+        self.wal.reached(Level::Disk)
     }
 }

@@ -230,7 +230,7 @@ impl Committer {
 
     /// `interval` mode: acknowledging this group without a sync would stretch what a power cut
     /// can lose beyond twice the interval.
-    fn window_is_full(&self) -> bool {
+    pub(crate) fn window_is_full(&self) -> bool {
         if self.config.fsync != Fsync::Interval {
             return false;
         }
@@ -245,6 +245,7 @@ impl Committer {
         self.shared.on_disk.sync(&self.shared)?;
         let took = self.config.clock.monotonic().saturating_sub(begin);
         self.sync_time = if self.sync_time.is_zero() { took } else { (self.sync_time * 7 + took) / 8 };
+        self.shared.sync_nanos.store(self.sync_time.as_nanos() as u64, Ordering::Relaxed);
         Ok(())
     }
 

@@ -104,6 +104,8 @@ pub(crate) struct Shared {
     pub durable: Watermark,
     pub on_disk: OnDisk,
     pub syncs: AtomicU64,
+    /// What a sync takes, of late.
+    pub sync_nanos: AtomicU64,
 }
 
 impl Shared {
@@ -142,6 +144,7 @@ impl Wal {
             durable: Watermark::new(Lsn(tail.index)),
             on_disk: OnDisk::new(tail, active.as_ref()),
             syncs: AtomicU64::new(0),
+            sync_nanos: AtomicU64::new(0),
         });
         let preparer = Preparer::adopt(&config)?;
         let staging = Staging::new(&config, tail, active.as_ref(), term, preparer.ready());
@@ -207,10 +210,11 @@ impl Wal {
         self.staging.append(permit, kind, body, now)
     }
 
-    /// Asks for a sync that covers `lsn`.
-    pub fn request_sync(&self, lsn: Lsn) {
-        if self.shared.durable.get() < lsn {
-            self.staging.request_sync(lsn);
+    /// Asks the committer to bring everything up to `lsn` to `level`. Without that frames stay in the
+    /// buffer until nobody has asked for anything for a while: whoever waits, asks.
+    pub fn ask(&self, lsn: Lsn, level: Level) {
+        if self.reached(level) < lsn {
+            self.staging.ask(lsn, level);
         }
     }
 
@@ -301,14 +305,35 @@ impl Wal {
     /// # Errors
     /// `Halted`.
     pub fn drive_until(&self, level: Level, lsn: Lsn) -> Result<()> {
-        if level == Level::Disk {
-            self.request_sync(lsn);
-        }
+        self.staging.claim(lsn, level);
         while self.reached(level) < lsn {
             let progress = self.commit_step()?;
             assert!(progress || self.reached(level) >= lsn || !self.config.manual, "nobody wrote lsn={lsn}");
         }
         Ok(())
+    }
+
+    /// Hands what has gathered to the operating system, in this thread, if that is one write and nobody
+    /// is at it. True if everything up to `lsn` is there; else the committer is to be asked.
+    ///
+    /// # Errors
+    /// `Halted`.
+    pub fn write_here(&self, lsn: Lsn) -> Result<bool> {
+        if self.reached(Level::Os) < lsn
+            && let Ok(mut committer) = self.committer.try_lock()
+        {
+            self.shared.halt.check()?;
+            if committer.window_is_full() || self.staging.is_more_than_a_write() {
+                return Ok(false);
+            }
+            committer.step(&self.staging, &self.preparer).inspect_err(|_| self.staging.wake_for_room())?;
+        }
+        Ok(self.reached(Level::Os) >= lsn)
+    }
+
+    /// About how long a sync takes, of late; zero before the first.
+    pub fn sync_time(&self) -> Duration {
+        Duration::from_nanos(self.shared.sync_nanos.load(Ordering::Relaxed))
     }
 
     /// One turn of the committer: takes what has gathered, if anything, writes it, and syncs if

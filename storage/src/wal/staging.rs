@@ -28,7 +28,7 @@ use crate::{
         segment::{SEGMENT_HEADER_LEN, SegmentHeader},
     },
     lsn::{LogPosition, Lsn},
-    settings::Fsync,
+    settings::{Fsync, Level},
     sync::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering, thread},
     wal::{Config, Tail, settle::Active},
 };
@@ -53,6 +53,18 @@ pub(crate) struct Gather {
     pub at_most: Duration,
 }
 
+/// Whether the committer sleeps, and what wakes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sleep {
+    Awake,
+    /// Whatever happens: it looks at no clock.
+    UntilWoken,
+    /// Somebody who asks.
+    UntilAsked,
+    /// So many frames.
+    UntilGathered(usize),
+}
+
 #[derive(Debug)]
 struct State {
     filling: Group,
@@ -70,13 +82,17 @@ struct State {
     disk_full: bool,
     reserved: u64,
     in_flight: u64,
+    /// The end of the group in flight, if that will be synced.
+    synced_next: Option<Lsn>,
     log_bytes: u64,
+    /// Somebody waits for what has gathered.
+    asked: bool,
+    /// And for the disk to have what was written before.
     sync_asked: bool,
     mark_due: bool,
     closed: bool,
     stopping: bool,
-    /// The committer sleeps until this many frames wait.
-    sleeping_for: Option<usize>,
+    sleep: Sleep,
     for_room: Vec<Waker>,
 }
 
@@ -125,12 +141,14 @@ impl Staging {
             disk_full: false,
             reserved: 0,
             in_flight: 0,
+            synced_next: None,
             log_bytes: 0,
+            asked: false,
             sync_asked: false,
             mark_due: false,
             closed: false,
             stopping: false,
-            sleeping_for: None,
+            sleep: Sleep::Awake,
             for_room: Vec::new(),
         };
         Staging {
@@ -154,7 +172,8 @@ impl Staging {
         self.state.lock().expect("nothing panics under the staging lock")
     }
 
-    /// Puts a frame into the order.
+    /// Puts a frame into the order. It is committed when somebody [asks](Self::ask), or when nobody has
+    /// for a while.
     pub(crate) fn append(&self, permit: &mut Permit<'_>, kind: Kind, body: Body<'_>, now: UnixMillis) -> Lsn {
         assert!(kind.is_replicated());
         if let Some(last) = &self.discards {
@@ -182,14 +201,21 @@ impl Staging {
         group.last = lsn;
         group.frames += 1;
         group.sync |= permit.wants_disk();
-        // Waking is a system call, so only if it helps, and once.
-        let waiting = s.filling.frames;
-        let wake = s.sleeping_for.take_if(|frames| waiting >= *frames).is_some();
+        // The committer looks after frames that nobody asks for; from here on it needs its clock.
+        self.wake(s, |sleep| sleep == Sleep::UntilWoken);
+        lsn
+    }
+
+    /// Waking is a system call, so only if it helps, and once.
+    fn wake(&self, mut s: MutexGuard<'_, State>, helps: impl Fn(Sleep) -> bool) {
+        let wake = s.sleep != Sleep::Awake && helps(s.sleep);
+        if wake {
+            s.sleep = Sleep::Awake;
+        }
         drop(s);
         if wake {
             self.work.notify_one();
         }
-        lsn
     }
 
     /// Makes sure that the last part of the group is where the next frame goes: in the active
@@ -258,14 +284,16 @@ impl Staging {
     /// Takes what has gathered. The committer gives it back with [`done`](Self::done).
     pub(crate) fn take(&self) -> Option<Group> {
         let mut s = self.lock();
-        let asked = std::mem::take(&mut s.sync_asked);
-        if s.filling.parts.is_empty() && !asked {
+        s.asked = false;
+        let sync_asked = std::mem::take(&mut s.sync_asked);
+        if s.filling.parts.is_empty() && !sync_asked {
             return None;
         }
         let last = s.last;
         let mut group = std::mem::replace(&mut s.filling, Group { last, ..Group::default() });
-        group.sync |= asked;
+        group.sync |= sync_asked;
         s.in_flight = group.bytes;
+        s.synced_next = group.sync.then_some(last);
         Some(group)
     }
 
@@ -273,6 +301,7 @@ impl Staging {
     pub(crate) fn done(&self, mut group: Group) {
         let mut s = self.lock();
         s.in_flight = 0;
+        s.synced_next = None;
         if let Some(part) = group.parts.pop() {
             s.spare_buffer = part.bytes;
         }
@@ -280,19 +309,28 @@ impl Staging {
         self.wake_for_room();
     }
 
-    /// Waits for something to do. A group gathers while fewer frames wait than last time, because
+    /// Waits until somebody asks. A group gathers while fewer frames wait than last time, because
     /// those who were answered together come back together.
+    ///
+    /// Frames that nobody asks for are a group as well, once no more have come for a while; and then
+    /// it is time for a Mark.
     pub(crate) fn wait_for_work(&self, gather: Gather) -> Work {
         let mut s = self.lock();
-        while s.filling.parts.is_empty() && !s.sync_asked {
+        while !s.asked && !s.sync_asked {
+            let is_empty = s.filling.parts.is_empty();
             if s.stopping {
-                return Work::Stop;
+                return if is_empty { Work::Stop } else { Work::Group };
             }
-            let idle_after = if s.mark_due { IDLE_AFTER } else { Duration::MAX };
+            let last = s.last;
+            let (sleep, at_most) = if is_empty && !s.mark_due {
+                (Sleep::UntilWoken, Duration::MAX)
+            } else {
+                (Sleep::UntilAsked, IDLE_AFTER)
+            };
             let timed_out;
-            (s, timed_out) = self.sleep(s, 1, idle_after);
-            if timed_out && s.filling.parts.is_empty() && !s.sync_asked {
-                return Work::Idle;
+            (s, timed_out) = self.sleep(s, sleep, at_most);
+            if timed_out && s.last == last && !s.asked && !s.sync_asked {
+                return if s.filling.parts.is_empty() { Work::Idle } else { Work::Group };
             }
         }
         let begin = self.clock.monotonic();
@@ -300,7 +338,7 @@ impl Staging {
             let waited = self.clock.monotonic().saturating_sub(begin);
             let Some(left) = gather.at_most.checked_sub(waited).filter(|left| !left.is_zero()) else { break };
             let timed_out;
-            (s, timed_out) = self.sleep(s, gather.frames, left);
+            (s, timed_out) = self.sleep(s, Sleep::UntilGathered(gather.frames), left);
             // Not until the clock says so: where it stands still, as in a simulation, this ends too.
             if timed_out {
                 break;
@@ -309,14 +347,14 @@ impl Staging {
         Work::Group
     }
 
-    /// Sleeps until `frames` wait, or something else comes up, or the time is over.
+    /// Sleeps until it is woken, or the time is over, and then says so.
     fn sleep<'a>(
         &'a self,
         mut s: MutexGuard<'a, State>,
-        frames: usize,
+        sleep: Sleep,
         at_most: Duration,
     ) -> (MutexGuard<'a, State>, bool) {
-        s.sleeping_for = Some(frames);
+        s.sleep = sleep;
         let mut timed_out = false;
         if at_most == Duration::MAX {
             s = self.work.wait(s).expect("no panic while staging");
@@ -325,26 +363,48 @@ impl Staging {
             s = guard;
             timed_out = timeout.timed_out();
         }
-        s.sleeping_for = None;
+        s.sleep = Sleep::Awake;
         (s, timed_out)
     }
 
-    pub(crate) fn request_sync(&self, lsn: Lsn) {
+    /// Asks the committer for everything up to `lsn` to reach `level`, which it has not yet.
+    pub(crate) fn ask(&self, lsn: Lsn, level: Level) {
         if self.discards.is_some() {
             return;
         }
         let mut s = self.lock();
-        // What is still in the buffer goes with its group, of which the committer knows.
-        if !s.filling.parts.is_empty() && s.filling.first() <= lsn {
+        if self.note(&mut s, lsn, level) {
+            s.asked = true;
+            let waiting = s.filling.frames;
+            self.wake(s, |sleep| !matches!(sleep, Sleep::UntilGathered(frames) if frames > waiting));
+        } else if s.sync_asked {
+            self.wake(s, |_| true);
+        }
+    }
+
+    /// As [`ask`](Self::ask), by somebody who does it himself: nobody is woken.
+    pub(crate) fn claim(&self, lsn: Lsn, level: Level) {
+        if self.discards.is_none() {
+            self.note(&mut self.lock(), lsn, level);
+        }
+    }
+
+    /// Makes sure that the next turn goes as far as that. Whether `lsn` is still in the buffer.
+    fn note(&self, s: &mut State, lsn: Lsn, level: Level) -> bool {
+        let gathers = !s.filling.parts.is_empty() && s.filling.first() <= lsn;
+        let is_on_its_way = s.synced_next.is_some_and(|last| lsn <= last);
+        if level == Level::Disk && gathers {
             s.filling.sync = true;
-            return;
+        } else if level == Level::Disk && !is_on_its_way {
+            s.sync_asked = true;
         }
-        s.sync_asked = true;
-        let wake = s.sleeping_for.take().is_some();
-        drop(s);
-        if wake {
-            self.work.notify_one();
-        }
+        gathers
+    }
+
+    /// Whether the next turn begins a segment or syncs.
+    pub(crate) fn is_more_than_a_write(&self) -> bool {
+        let s = self.lock();
+        s.sync_asked || s.filling.sync || s.filling.parts.iter().any(|part| part.begins.is_some())
     }
 
     pub(crate) fn skip_to(&self, index: u64) {

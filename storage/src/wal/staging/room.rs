@@ -189,8 +189,12 @@ impl Staging {
         self.wake_for_room();
     }
 
+    /// Leaves a waker for the next time that room is made, and asks for what takes it up.
     pub(crate) fn register_for_room(&self, waker: &Waker) {
-        self.lock().for_room.push(waker.clone());
+        let mut s = self.lock();
+        s.for_room.push(waker.clone());
+        s.asked |= !s.filling.parts.is_empty();
+        self.wake(s, |_| true);
     }
 
     pub(crate) fn spares(&self) -> usize {
