@@ -133,6 +133,11 @@ impl Node {
         rests.seen(if counts { self.engine.get(key) } else { self.engine.peek(key) })
     }
 
+    /// Fetches the entries of keys that are about to be used.
+    pub fn prefetch<'k>(&self, keys: impl IntoIterator<Item = Key<'k>>) {
+        self.engine.prefetch(keys);
+    }
+
     /// What the index says about an entry, without counting as an access.
     pub fn about(&self, key: Key<'_>) -> Option<About> {
         self.engine.about(key)

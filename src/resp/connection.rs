@@ -33,6 +33,8 @@ use super::{
     table::Later,
     turn::Turn,
 };
+use emberkeep_storage::Key;
+
 use crate::node::{READY_WAIT, rests::Rests};
 
 /// Bytes that are read at once, into a buffer that the connections of a thread share.
@@ -41,6 +43,8 @@ const READ_LEN: usize = 64 << 10;
 const SEND_FROM: usize = 1 << 20;
 /// A buffer that has grown beyond this is given back.
 const KEEP_MAX: usize = 64 << 10;
+/// Requests whose keys are fetched from memory before they are run.
+const AHEAD: usize = 16;
 /// What an argument may have beyond the longest value, so that the error names the limit.
 const ARG_SLACK: usize = 64 << 10;
 
@@ -70,6 +74,8 @@ struct Connection {
     shared: Arc<Shared>,
     session: Session,
     parser: Parser,
+    /// Looks at requests before they are run.
+    scout: Parser,
     /// What has come and was not run yet.
     pending: Vec<u8>,
     /// Since when the first request in there is incomplete; bytes that trickle do not change it.
@@ -119,6 +125,7 @@ pub(super) async fn run(
         stream,
         session: Session::new(client.clone()),
         parser: Parser::new(arg_len_max),
+        scout: Parser::new(arg_len_max),
         pending: Vec::new(),
         begun: None,
         out: Vec::new(),
@@ -216,6 +223,7 @@ impl Connection {
     fn batch(&mut self) -> Pause {
         let mut at = 0;
         let mut commands = 0;
+        let mut ahead = 0;
         let pause = loop {
             if self.session.closing {
                 break Pause::Close;
@@ -237,7 +245,11 @@ impl Connection {
                     break Pause::Close;
                 }
             };
-            let args = self.parser.args(rest);
+            if ahead == 0 {
+                ahead = self.look_ahead(at);
+            }
+            ahead -= 1;
+            let args = self.parser.args(&self.pending[at..]);
             if args.len() == 0 {
                 at += len;
                 continue;
@@ -263,6 +275,26 @@ impl Connection {
         }
         self.shared.counters.commands.fetch_add(commands, Ordering::Relaxed);
         pause
+    }
+
+    /// Fetches what the next requests will use, so that they do not wait for memory one after the other.
+    /// Gives how many those are. What is wrong with them is for those who run them to see.
+    fn look_ahead(&mut self, mut at: usize) -> usize {
+        let mut keys = [&[][..]; AHEAD];
+        let mut seen = 0;
+        self.scout.forget();
+        while seen < AHEAD
+            && let Ok(Some(len)) = self.scout.next(&self.pending[at..])
+        {
+            keys[seen] = self.scout.key_range().map_or(&[], |(from, to)| &self.pending[at + from..at + to]);
+            seen += 1;
+            at += len;
+        }
+        if seen > 1 {
+            let namespace = self.session.namespace;
+            self.shared.node.prefetch(keys[..seen].iter().map(|bytes| Key { namespace, bytes }));
+        }
+        seen
     }
 
     /// Waits until the command at hand may be tried again; refuses it if that takes too long.

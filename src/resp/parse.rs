@@ -144,6 +144,17 @@ impl Parser {
         Args { bytes: self.inline.as_deref().unwrap_or(buf), ranges: &self.ranges }
     }
 
+    /// Where the first argument behind the name of the command is, of a request that is no line.
+    pub(super) fn key_range(&self) -> Option<(usize, usize)> {
+        if self.inline.is_some() { None } else { self.ranges.get(1).copied() }
+    }
+
+    /// Begins with another request, whatever there was of the last one.
+    pub(super) fn forget(&mut self) {
+        self.done = false;
+        self.reset();
+    }
+
     fn reset(&mut self) {
         self.ranges.clear();
         // What one huge request needed is not kept.
@@ -227,10 +238,16 @@ fn header(buf: &[u8], at: usize, too_long: &str) -> Result<Option<(Option<i64>, 
     let Some(len) = searched.iter().position(|b| *b == b'\n') else {
         return if searched.len() == HEADER_MAX { Err(protocol(too_long)) } else { Ok(None) };
     };
-    let digits = searched[..len].strip_suffix(b"\r");
-    let number =
-        digits.and_then(|digits| std::str::from_utf8(digits).ok()).and_then(|text| text.parse().ok());
+    let number = searched[..len].strip_suffix(b"\r").and_then(number);
     Ok(Some((number, at + 1 + len + 1)))
+}
+
+/// A number in decimal. Nearly all have few digits and no sign.
+fn number(digits: &[u8]) -> Option<i64> {
+    if (1..=9).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) {
+        return Some(digits.iter().fold(0, |n, digit| n * 10 + i64::from(digit - b'0')));
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// What browsers and HTTP clients send first.

@@ -60,6 +60,11 @@ const _: () = assert!(size_of::<Option<Blob>>() == 8, "an entry has eight bytes 
 pub struct Blob(Thin);
 
 impl Blob {
+    /// Where it lies, for whoever fetches it ahead.
+    pub(crate) fn address(&self) -> *const u8 {
+        self.0.address()
+    }
+
     /// Copies `put` into an allocation of its own. The deadline is left out.
     pub fn new(put: &Put<'_>) -> Blob {
         let head = Head::of(put);

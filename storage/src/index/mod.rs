@@ -12,6 +12,7 @@
 
 pub(crate) mod blob;
 pub(crate) mod budget;
+mod prefetch;
 pub(crate) mod rebuild;
 pub(crate) mod slab;
 pub(crate) mod stripe;
@@ -98,6 +99,17 @@ impl Index {
     pub(crate) fn lock(&self, stripe: usize) -> MutexGuard<'_, Stripe> {
         // A panic under the lock is a broken invariant: what the stripe holds is not known.
         self.stripes[stripe].0.lock().expect("no thread has panicked while it held this stripe")
+    }
+
+    /// Fetches what operations on keys of these hashes will look at, so that they wait for memory
+    /// together and not one after the other. Each pass reads what the one before it has fetched.
+    pub(crate) fn prefetch(&self, hashes: &[u64]) {
+        for &hash in hashes {
+            self.lock(self.stripe_of(hash)).prefetch_entry(hash);
+        }
+        for &hash in hashes {
+            self.lock(self.stripe_of(hash)).prefetch_blob(hash);
+        }
     }
 
     /// A stripe with nothing in it, to take the place of one in a flush.

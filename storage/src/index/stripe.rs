@@ -31,6 +31,7 @@ use crate::{
     index::{
         blob::Blob,
         budget::{Budget, Usage},
+        prefetch::prefetch,
         slab::{self, Entry, Slab, Slot},
         wheel::Wheel,
     },
@@ -124,6 +125,25 @@ impl Stripe {
     pub(crate) fn find(&self, hash: u64, key: Key<'_>) -> Option<Slot> {
         let hash = kept(hash);
         self.table.find(spread(hash), |&slot| is_of(&self.slab[slot], hash, key)).copied()
+    }
+
+    /// Fetches the entry that a key of this hash probably has.
+    pub(crate) fn prefetch_entry(&self, hash: u64) {
+        if let Some(slot) = self.candidate(hash) {
+            prefetch(&raw const self.slab[slot]);
+        }
+    }
+
+    /// Fetches the key and the value of that entry.
+    pub(crate) fn prefetch_blob(&self, hash: u64) {
+        if let Some(slot) = self.candidate(hash) {
+            prefetch(self.slab[slot].blob().address());
+        }
+    }
+
+    /// The first slot that the table offers, without a look at the entry.
+    fn candidate(&self, hash: u64) -> Option<Slot> {
+        self.table.find(spread(kept(hash)), |_| true).copied()
     }
 
     /// What is known about the entry in `slot`, which came from this stripe under the same lock.

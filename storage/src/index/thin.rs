@@ -16,7 +16,7 @@
 //! The bytes never change once they are written, and a clone counts a reference. Sixteen bits are
 //! enough because nothing depends on sharing: when they are used up, a clone is a copy.
 //!
-//! This is the only file of the index with `unsafe`. What the bytes mean is said in `index::blob`.
+//! Beside `prefetch` this is the only file of the index with `unsafe`. What the bytes mean is said in `index::blob`.
 
 #![expect(unsafe_code, reason = "no safe type has a length of one byte and a count of two")]
 
@@ -85,6 +85,11 @@ impl Thin {
     pub(super) fn form(&self) -> Form {
         let [first, tag] = self.form_bytes();
         NonZeroU8::new(first).map_or(Form::Tagged(tag & !WIDE), Form::Pair)
+    }
+
+    /// Where it lies, for whoever fetches it ahead.
+    pub(super) fn address(&self) -> *const u8 {
+        self.0.as_ptr()
     }
 
     /// All the bytes but the head.

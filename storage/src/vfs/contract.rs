@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{File, OpenMode, Vfs, os::OsVfs, read_exact_at, write_all_at};
+use super::{DIRECT_ALIGN, File, OpenMode, Vfs, os::OsVfs, read_exact_at, write_all_at};
 use crate::sim::disk::SimDisk;
 
 /// A disk and a directory on it that is ours.
@@ -88,6 +88,7 @@ rules! {
     handles_outlive_rename_and_removal
     a_read_is_short_at_the_end
     several_buffers_are_written_one_behind_the_other
+    bytes_that_go_past_the_cache_are_found_like_all_others
     a_write_beyond_the_end_leaves_zeros
     set_len_cuts_and_extends_with_zeros
     allocate_extends_and_never_cuts
@@ -215,6 +216,20 @@ fn several_buffers_are_written_one_behind_the_other(t: &Fixture<'_>) {
     let mut bufs: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
     write_all_at(&*file, 4, &mut bufs).unwrap();
     assert_eq!(t.content("a"), [vec![0; 4], parts.concat()].concat());
+}
+
+fn bytes_that_go_past_the_cache_are_found_like_all_others(t: &Fixture<'_>) {
+    let memory: Vec<u8> = (0..4 * DIRECT_ALIGN).map(|i| (i % 251) as u8).collect();
+    let aligned = &memory[memory.as_ptr().align_offset(DIRECT_ALIGN)..][..2 * DIRECT_ALIGN];
+    let file = t.create("a", &[b'x'; 3 * DIRECT_ALIGN]);
+    assert_eq!(file.write_past_cache(DIRECT_ALIGN as u64, aligned).unwrap(), aligned.len());
+    assert_eq!(t.content("a"), [&[b'x'; DIRECT_ALIGN], aligned].concat());
+    // Without the alignment, and without whole blocks, it works as well.
+    assert_eq!(file.write_past_cache(1, &aligned[1..101]).unwrap(), 100);
+    assert_eq!(t.content("a")[..101], [b"x", &aligned[1..101]].concat());
+    // It is a matter of one write: what comes after may be anywhere again.
+    file.write_at(7, &[IoSlice::new(b"y")]).unwrap();
+    assert_eq!(t.content("a")[7], b'y');
 }
 
 fn a_write_beyond_the_end_leaves_zeros(t: &Fixture<'_>) {

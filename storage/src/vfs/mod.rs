@@ -44,6 +44,9 @@ pub struct DirEntry {
 /// The bytes of a whole sealed file.
 pub type Mapped = Box<dyn Deref<Target = [u8]> + Send + Sync>;
 
+/// What the offset, the length and the address of a write past the page cache are multiples of.
+pub const DIRECT_ALIGN: usize = 4096;
+
 /// Held for as long as the directory is ours; dropping it releases the lock.
 pub trait DirLock: Send + Sync + fmt::Debug {}
 
@@ -81,6 +84,12 @@ pub trait File: Send + Sync + fmt::Debug {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
     /// Writes the buffers one behind the other; may be short. Extends the file if need be.
     fn write_at(&self, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<usize>;
+    /// As [`write_at`](Self::write_at), of bytes that nobody will read soon: they do not pass through the
+    /// page cache where the system can do without, and then offset, length and address must be multiples
+    /// of [`DIRECT_ALIGN`]. Nobody else may use the file meanwhile.
+    fn write_past_cache(&self, offset: u64, buf: &[u8]) -> io::Result<usize> {
+        self.write_at(offset, &[IoSlice::new(buf)])
+    }
     /// Makes all that was written, and the length, durable (fdatasync).
     fn sync_data(&self) -> io::Result<()>;
     /// Reserves blocks for the first `len` bytes and extends the file to it.

@@ -21,11 +21,11 @@ use std::{
 
 use memmap2::{Advice, Mmap, MmapOptions};
 use rustix::{
-    fs::{CWD, FallocateFlags, RenameFlags},
+    fs::{CWD, FallocateFlags, OFlags, RenameFlags, fcntl_getfl, fcntl_setfl},
     io::Errno,
 };
 
-use super::{DirEntry, DirLock, File, Mapped, OpenMode, Vfs, read_exact_at};
+use super::{DIRECT_ALIGN, DirEntry, DirLock, File, Mapped, OpenMode, Vfs, read_exact_at};
 
 /// How much of a mapping is faulted in by one call. Larger gains nothing and holds the memory map
 /// of the process for longer.
@@ -137,6 +137,22 @@ impl File for OsFile {
             [buf] => self.0.write_at(buf, offset),
             bufs => Ok(rustix::io::pwritev(&self.0, bufs, offset)?),
         }
+    }
+
+    fn write_past_cache(&self, offset: u64, buf: &[u8]) -> io::Result<usize> {
+        let is_aligned = |n: usize| n.is_multiple_of(DIRECT_ALIGN);
+        if is_aligned(offset as usize) && is_aligned(buf.len()) && is_aligned(buf.as_ptr().addr()) {
+            let flags = fcntl_getfl(&self.0)?;
+            // Not every file system knows the flag, and some know it and want more alignment.
+            let written = fcntl_setfl(&self.0, flags | OFlags::DIRECT)
+                .map_err(io::Error::from)
+                .and_then(|()| self.0.write_at(buf, offset));
+            fcntl_setfl(&self.0, flags)?;
+            if !written.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::InvalidInput) {
+                return written;
+            }
+        }
+        self.0.write_at(buf, offset)
     }
 
     fn sync_data(&self) -> io::Result<()> {

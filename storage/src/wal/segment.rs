@@ -21,7 +21,7 @@ use crate::{
     },
     lsn::LogPosition,
     sync::thread,
-    vfs::{File, OpenMode, Vfs, write_all_at},
+    vfs::{DIRECT_ALIGN, File, OpenMode, Vfs, write_all_at},
 };
 
 /// Zeros are written in slices of this size, with pauses, and synced on the way, so that a sync of
@@ -75,11 +75,12 @@ fn fill_with_zeros(file: &dyn File, capacity: u64, in_haste: Haste<'_>) -> io::R
 
 /// Writes zeros, with a pause after each slice; the last ones are not synced.
 pub(crate) fn write_zeros(file: &dyn File, range: Range<u64>, in_haste: Haste<'_>) -> io::Result<()> {
-    let zeros = vec![0; SLICE_LEN.min((range.end - range.start) as usize)];
+    let zeros = vec![0; SLICE_LEN.min((range.end - range.start) as usize) + DIRECT_ALIGN];
+    let zeros = &zeros[zeros.as_ptr().align_offset(DIRECT_ALIGN)..][..zeros.len() - DIRECT_ALIGN];
     let mut offset = range.start;
     while offset < range.end {
         let len = zeros.len().min((range.end - offset) as usize);
-        write_all_at(file, offset, &mut [IoSlice::new(&zeros[..len])])?;
+        write_past_cache(file, offset, &zeros[..len])?;
         offset += len as u64;
         if let Some(in_haste) = in_haste.filter(|_| offset < range.end) {
             if in_haste() {
@@ -90,6 +91,24 @@ pub(crate) fn write_zeros(file: &dyn File, range: Range<u64>, in_haste: Haste<'_
                 file.sync_data()?;
             }
             thread::sleep(PAUSE);
+        }
+    }
+    Ok(())
+}
+
+/// All of it, and not through the page cache: these pages are overwritten and never read.
+fn write_past_cache(file: &dyn File, mut offset: u64, mut buf: &[u8]) -> io::Result<()> {
+    while !buf.is_empty() {
+        // What is no whole block goes the usual way.
+        let whole = buf.len() - buf.len() % DIRECT_ALIGN;
+        match file.write_past_cache(offset, &buf[..if whole > 0 { whole } else { buf.len() }]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                buf = &buf[n..];
+                offset += n as u64;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
         }
     }
     Ok(())
