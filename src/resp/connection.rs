@@ -22,7 +22,11 @@ use tokio::{
 };
 
 use super::{
-    command::{client::wrong_door, later, pubsub::write_push},
+    command::{
+        client::wrong_door,
+        later::{self, Later},
+        pubsub::write_push,
+    },
     exec::{self, Next},
     fail::{Fail, text_of},
     parse::{Broken, OwnedArgs, Parser},
@@ -30,7 +34,6 @@ use super::{
     reply::Reply,
     session::{Replies, Session},
     shared::{Client, Shared},
-    table::Later,
     turn::Turn,
 };
 use crate::node::{READY_WAIT, rests::Rests};

@@ -21,6 +21,7 @@ mod fast;
 mod glob;
 mod info;
 mod keys;
+mod listing;
 mod live;
 mod number;
 mod parameters;
@@ -32,6 +33,7 @@ mod serve;
 mod session;
 mod shared;
 mod slowlog;
+mod subcommand;
 mod table;
 mod turn;
 

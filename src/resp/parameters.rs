@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use emberkeep_storage::{Eviction, Fsync};
 
 use super::{
-    command::server::unknown_subcommand,
     fail::{Done, Fail},
     glob,
     keys::{DATABASES, is},
@@ -13,6 +12,7 @@ use super::{
     parse::Args,
     reply::Reply,
     shared::Shared,
+    subcommand::unknown_subcommand,
 };
 
 /// `CONFIG` and its subcommands.

@@ -4,7 +4,7 @@
 //! Arity, flags, positions of keys and groups are those of redis-server 7.2.
 
 use super::{
-    command::{client, expiry, generic, pubsub, scan, script, server, strings},
+    command::{client, expiry, generic, later::Later, pubsub, scan, script, server, strings},
     control::Control,
     fail::Done,
     keys::Keys,
@@ -42,6 +42,8 @@ pub(super) enum Run {
     Transaction(Step),
     /// It waits for something, so the connection does it.
     Later(Later),
+    /// It tells about this table, so it stands above it.
+    Listing,
 }
 
 /// The commands of a transaction.
@@ -51,17 +53,6 @@ pub(super) enum Step {
     Exec,
     Discard,
     Watch,
-}
-
-/// The commands that wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Later {
-    Wait,
-    WaitAof,
-    Save,
-    BgSave,
-    BgRewrite,
-    Config,
 }
 
 impl Command {
@@ -121,7 +112,7 @@ pub(super) static TABLE: &[Command] = commands! {
     "bgsave" -1 NO_KEYS, "server" "1.0.0" ["admin" "noscript"] Run::Later(Later::BgSave), "Takes a snapshot while others go on.";
     "client" -2 NO_KEYS, "connection" "2.4.0" ["noscript" "loading" "stale"] Run::Server(client::client), "Tells about connections, and ends them.";
     "cluster" -2 NO_KEYS, "cluster" "3.0.0" ["admin" "stale"] Run::Server(server::cluster), "Says that this is no cluster.";
-    "command" -1 NO_KEYS, "server" "2.8.13" ["loading" "stale"] Run::Server(server::command), "Tells about commands.";
+    "command" -1 NO_KEYS, "server" "2.8.13" ["loading" "stale"] Run::Listing, "Tells about commands.";
     "config" -2 NO_KEYS, "server" "2.0.0" ["admin" "noscript" "loading" "stale"] Run::Later(Later::Config), "Tells parameters and changes some.";
     "copy" -3 (1, 2, 1), "generic" "6.2.0" ["write" "denyoom"] Run::Keys(generic::copy), "Copies a value to another key.";
     "dbsize" 1 NO_KEYS, "server" "1.0.0" ["readonly" "fast"] Run::Server(scan::dbsize), "Counts the keys of the selected namespace.";

@@ -12,6 +12,7 @@ use crate::{
         reply::{Proto, Reply},
         session::Replies,
         shared::{About, Client},
+        subcommand::unknown_subcommand,
     },
 };
 
@@ -173,7 +174,7 @@ pub fn client(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) 
             }
             reply.ok();
         }
-        (w, _) => return Err(super::server::unknown_subcommand("CLIENT", w)),
+        (w, _) => return Err(unknown_subcommand("CLIENT", w)),
     }
     Ok(())
 }

@@ -13,9 +13,19 @@ use crate::{
         parse::Args,
         reply::Reply,
         shared::Shared,
-        table::Later,
     },
 };
+
+/// The commands that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Later {
+    Wait,
+    WaitAof,
+    Save,
+    BgSave,
+    BgRewrite,
+    Config,
+}
 
 /// Runs one of them.
 pub async fn run(shared: &Arc<Shared>, later: Later, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
