@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use emberkeep_storage::UnixMillis;
 use tokio::sync::Notify;
 
 use super::{live::Live, pubsub::Hub, slowlog::SlowLog};
@@ -42,8 +41,6 @@ pub(super) struct Counters {
     pub(super) read_bytes: AtomicU64,
     pub(super) written_bytes: AtomicU64,
     pub(super) unknown_scripts: AtomicU64,
-    /// When a snapshot that a client asked for was done, in seconds since 1970; 0 for never.
-    saved_at: AtomicU64,
     /// Connections that were closed because they did not take their replies.
     pub(super) slow_readers: AtomicU64,
 }
@@ -91,14 +88,6 @@ impl Counters {
             &self.slow_readers,
         ];
         counters.into_iter().for_each(|counter| counter.store(0, Ordering::Relaxed));
-    }
-
-    pub(super) fn note_save(&self, now: UnixMillis) {
-        self.saved_at.store(now.0 / 1000, Ordering::Relaxed);
-    }
-
-    pub(super) fn saved_at(&self) -> u64 {
-        self.saved_at.load(Ordering::Relaxed)
     }
 }
 

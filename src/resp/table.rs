@@ -143,7 +143,7 @@ pub(super) static TABLE: &[Command] = commands! {
     "incrbyfloat" 3 ONE_KEY, "string" "2.6.0" ["write" "denyoom" "fast"] Run::Keys(strings::incrbyfloat), "Adds to a number.";
     "info" -1 NO_KEYS, "server" "1.0.0" ["loading" "stale"] Run::Server(server::info), "Tells about the server.";
     "keys" 2 NO_KEYS, "generic" "1.0.0" ["readonly"] Run::Server(scan::keys), "Lists the keys that match a pattern.";
-    "lastsave" 1 NO_KEYS, "server" "1.0.0" ["loading" "stale" "fast"] Run::Server(server::lastsave), "Tells when the last snapshot was asked for and taken.";
+    "lastsave" 1 NO_KEYS, "server" "1.0.0" ["loading" "stale" "fast"] Run::Server(server::lastsave), "Tells when the last snapshot was taken.";
     "latency" -2 NO_KEYS, "server" "2.8.13" ["admin" "noscript" "loading" "stale"] Run::Server(server::latency), "Tells of latency events: there are none.";
     "memory" -2 NO_KEYS, "server" "4.0.0" ["readonly"] Run::Server(server::memory), "Tells what a key takes in memory.";
     "mget" -2 (1, -1, 1), "string" "1.0.0" ["readonly" "fast"] Run::Keys(strings::mget), "Gives values, all of one moment.";

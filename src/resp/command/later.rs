@@ -82,7 +82,6 @@ async fn wait_aof(shared: &Shared, args: Args<'_>, reply: &mut Reply<'_>) -> Don
 async fn save(shared: &Shared, reply: &mut Reply<'_>) -> Done {
     match shared.node.snapshot().await {
         Ok(_) => {
-            shared.counters.note_save(shared.node.now());
             reply.ok();
             Ok(())
         }
@@ -97,9 +96,8 @@ async fn save(shared: &Shared, reply: &mut Reply<'_>) -> Done {
 fn bgsave(shared: &Arc<Shared>, started: &str, reply: &mut Reply<'_>) -> Done {
     let shared = shared.clone();
     tokio::task::spawn_local(async move {
-        match shared.node.snapshot().await {
-            Ok(_) => shared.counters.note_save(shared.node.now()),
-            Err(error) => tracing::warn!(%error, "no snapshot: the old one and the log stay"),
+        if let Err(error) = shared.node.snapshot().await {
+            tracing::warn!(%error, "no snapshot: the old one and the log stay");
         }
     });
     reply.simple(started);

@@ -169,6 +169,8 @@ pub(super) fn open(settings: Settings, components: Components, progress: &dyn Fn
         }
     }
 
+    // A log without frames: then the MANIFEST was written with the snapshot, or not much later.
+    let snapshot_at = found.snapshot_at.unwrap_or(UnixMillis(manifest.clock_floor_ms));
     let report = RecoveryReport {
         created,
         clean: found.clean,
@@ -190,7 +192,7 @@ pub(super) fn open(settings: Settings, components: Components, progress: &dyn Fn
     };
     Ok(Core {
         eviction: Mutex::new(settings.eviction),
-        checkpointer: Checkpointer::new(store.current(), found.bytes),
+        checkpointer: Checkpointer::new(store.current(), snapshot_at, found.bytes),
         settings,
         vfs,
         index,
