@@ -6,6 +6,7 @@ use super::{
     fail::{Done, Fail},
     glob,
     keys::is,
+    number,
     parse::Args,
     reply::Reply,
     subcommand::unknown_subcommand,
@@ -94,6 +95,9 @@ fn write_docs(command: &Command, reply: &mut Reply<'_>) {
 
 /// The arguments that are keys.
 fn keys_of<'a>(command: &Command, args: Args<'a>) -> Vec<&'a [u8]> {
+    if command.flags.contains(&"movablekeys") {
+        return counted_keys(command, args);
+    }
     let (first, last, step) = command.keys;
     if first == 0 {
         return Vec::new();
@@ -101,4 +105,11 @@ fn keys_of<'a>(command: &Command, args: Args<'a>) -> Vec<&'a [u8]> {
     let last = if last < 0 { args.len() as i32 + last } else { last };
     let places = (first..=last).step_by(step as usize);
     places.filter_map(|place| args.get(place as usize)).collect()
+}
+
+/// The keys of a command that says how many they are: scripts behind their text, `MSETEX` with a value each.
+fn counted_keys<'a>(command: &Command, args: Args<'a>) -> Vec<&'a [u8]> {
+    let (at, step) = if command.name == "msetex" { (1, 2) } else { (2, 1) };
+    let count = args.get(at).and_then(number::integer).and_then(|count| usize::try_from(count).ok());
+    args.from(at + 1).iter().step_by(step).take(count.unwrap_or(0)).collect()
 }

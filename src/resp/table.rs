@@ -149,6 +149,7 @@ pub(super) static TABLE: &[Command] = commands! {
     "mget" -2 (1, -1, 1), "string" "1.0.0" ["readonly" "fast"] Run::Keys(strings::mget), "Gives values, all of one moment.";
     "monitor" 1 NO_KEYS, "server" "1.0.0" ["admin" "noscript" "loading" "stale"] Run::Server(pubsub::monitor), "Shows every command from now on.";
     "mset" -3 (1, -1, 2), "string" "1.0.1" ["write" "denyoom"] Run::Keys(strings::mset), "Writes values, all or none.";
+    "msetex" -4 NO_KEYS, "string" "8.4.0" ["write" "denyoom" "movablekeys"] Run::Keys(strings::msetex), "Writes several values with one deadline, all or none.";
     "msetnx" -3 (1, -1, 2), "string" "1.0.1" ["write" "denyoom"] Run::Keys(strings::msetnx), "Writes values if none of the keys is there.";
     "multi" 1 NO_KEYS, "transactions" "1.2.0" ["noscript" "loading" "stale" "fast" "allow_busy"] Run::Transaction(Step::Multi), "Queues the commands that follow.";
     "object" -2 (2, 2, 1), "generic" "2.2.3" ["readonly"] Run::Server(server::object), "Tells how a value is kept.";
@@ -405,7 +406,8 @@ mod tests {
         for command in TABLE {
             let reads_or_writes =
                 matches!(command.group, "string" | "generic") && matches!(command.run, Run::Keys(_));
-            let has_keys = command.keys.0 == 1 && command.group != "transactions";
+            let has_keys = command.keys.0 == 1 && command.group != "transactions"
+                || command.flags.contains(&"movablekeys") && command.group != "scripting";
             assert_eq!(reads_or_writes, has_keys, "{}", command.name);
         }
     }

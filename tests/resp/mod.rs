@@ -6,6 +6,7 @@ mod differential;
 mod durability;
 mod fixture;
 mod hostile;
+mod many_keys;
 mod messages;
 mod model;
 mod scripts;
