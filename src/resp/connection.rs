@@ -325,7 +325,11 @@ impl Connection {
             self.shared.node.let_go(rests);
             return Ok(());
         }
+        let began = self.shared.latency.is_on().then(|| self.shared.node.uptime());
         let settled = self.turn.settle(&self.shared.node, rests).await;
+        if let Some(began) = began {
+            self.shared.note_sync(began);
+        }
         if let Err(error) = &settled {
             // None of these replies may be told. The client learns that, and that no more come.
             self.out.clear();

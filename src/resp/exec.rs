@@ -65,7 +65,10 @@ fn dispatch(
     out: &mut Vec<u8>,
     rests: &mut Rests,
 ) -> Next {
-    let is_plain = session.queue.is_none() && !session.listens_only() && !shared.hub.is_monitored();
+    let is_plain = session.queue.is_none()
+        && !session.listens_only()
+        && !shared.hub.is_monitored()
+        && !shared.latency.is_on();
     if is_plain && let Some(next) = fast::run(shared, session, args, out, rests) {
         return next;
     }
@@ -398,6 +401,8 @@ fn attempt(
 
 fn note(shared: &Shared, session: &Session, command: &'static Command, args: Args<'_>, took: Duration) {
     session.tell(command.name, shared);
+    let event = if command.flags.contains(&"fast") { "fast-command" } else { "command" };
+    shared.latency.note(event, took, shared.node.now());
     if shared.slowlog.is_slow(took) && !command.flags.contains(&"skip_slowlog") {
         let name = session.client.about().name.clone();
         shared.slowlog.add(shared.node.now().0 / 1000, took, args, session.client.peer, name);

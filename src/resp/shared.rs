@@ -10,9 +10,10 @@ use std::{
     time::Duration,
 };
 
+use emberkeep_storage::Fsync;
 use tokio::sync::Notify;
 
-use super::{live::Live, pubsub::Hub, slowlog::SlowLog};
+use super::{latency::Latency, live::Live, pubsub::Hub, removed::Removed, slowlog::SlowLog};
 use crate::{config::RespSettings, node::Node};
 
 /// Shared by all connections.
@@ -24,6 +25,8 @@ pub(super) struct Shared {
     pub(super) hub: Hub,
     pub(super) slowlog: SlowLog,
     pub(super) live: Live,
+    pub(super) latency: Latency,
+    pub(super) removed: Removed,
     pub(super) counters: Counters,
     /// In milliseconds since 1970.
     started: u64,
@@ -116,7 +119,12 @@ impl Client {
 }
 
 impl Shared {
-    pub(super) fn new(node: Arc<Node>, settings: RespSettings, address: SocketAddr) -> Shared {
+    pub(super) fn new(
+        node: Arc<Node>,
+        settings: RespSettings,
+        address: SocketAddr,
+        removed: Removed,
+    ) -> Shared {
         let started = node.now().0;
         Shared {
             node,
@@ -126,6 +134,8 @@ impl Shared {
             hub: Hub::default(),
             slowlog: SlowLog::default(),
             live: Live::default(),
+            latency: Latency::default(),
+            removed,
             counters: Counters::default(),
             clients: Mutex::default(),
             next_id: AtomicU64::new(1),
@@ -137,6 +147,14 @@ impl Shared {
         self.counters.errors.fetch_add(1, Ordering::Relaxed);
         if text.starts_with("ERR this server runs known scripts only") {
             self.counters.unknown_scripts.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Replies have waited for the disk since `began`; what they did not have to wait for took no time.
+    pub(super) fn note_sync(&self, began: Duration) {
+        if self.node.settings().fsync == Fsync::Always {
+            let took = self.node.uptime().saturating_sub(began);
+            self.latency.note("aof-fsync-always", took, self.node.now());
         }
     }
 

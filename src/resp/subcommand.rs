@@ -25,7 +25,7 @@ static SUBCOMMANDS: &[(&str, &[&str])] = &[
     ),
     ("COMMAND", &["COUNT", "GETKEYS"]),
     ("CONFIG", &["GET", "RESETSTAT", "REWRITE", "SET"]),
-    ("LATENCY", &["HISTORY"]),
+    ("LATENCY", &["DOCTOR", "HELP", "HISTORY", "LATEST"]),
     ("MEMORY", &["DOCTOR", "PURGE", "USAGE"]),
     ("OBJECT", &["ENCODING", "FREQ", "IDLETIME", "REFCOUNT"]),
     ("PUBSUB", &["CHANNELS", "NUMPAT", "SHARDCHANNELS"]),

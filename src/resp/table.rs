@@ -4,7 +4,7 @@
 //! Arity, flags, positions of keys and groups are those of redis-server 7.2.
 
 use super::{
-    command::{client, expiry, generic, later::Later, pubsub, scan, script, server, strings},
+    command::{client, expiry, generic, latency, later::Later, pubsub, scan, script, server, strings},
     control::Control,
     fail::Done,
     keys::Keys,
@@ -144,7 +144,7 @@ pub(super) static TABLE: &[Command] = commands! {
     "info" -1 NO_KEYS, "server" "1.0.0" ["loading" "stale"] Run::Server(server::info), "Tells about the server.";
     "keys" 2 NO_KEYS, "generic" "1.0.0" ["readonly"] Run::Server(scan::keys), "Lists the keys that match a pattern.";
     "lastsave" 1 NO_KEYS, "server" "1.0.0" ["loading" "stale" "fast"] Run::Server(server::lastsave), "Tells when the last snapshot was taken.";
-    "latency" -2 NO_KEYS, "server" "2.8.13" ["admin" "noscript" "loading" "stale"] Run::Server(server::latency), "Tells of latency events: there are none.";
+    "latency" -2 NO_KEYS, "server" "2.8.13" ["admin" "noscript" "loading" "stale"] Run::Server(latency::latency), "Tells of moments that took long.";
     "memory" -2 NO_KEYS, "server" "4.0.0" ["readonly"] Run::Server(server::memory), "Tells what a key takes in memory.";
     "mget" -2 (1, -1, 1), "string" "1.0.0" ["readonly" "fast"] Run::Keys(strings::mget), "Gives values, all of one moment.";
     "monitor" 1 NO_KEYS, "server" "1.0.0" ["admin" "noscript" "loading" "stale"] Run::Server(pubsub::monitor), "Shows every command from now on.";

@@ -69,19 +69,6 @@ pub fn acl(_: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     Ok(())
 }
 
-pub fn latency(_: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    match &args[1] {
-        w if is(w, "LATEST") || is(w, "HISTORY") && args.len() == 3 => reply.array(0),
-        w if is(w, "RESET") => reply.int(0),
-        w if is(w, "HISTOGRAM") => reply.map(0),
-        w if is(w, "DOCTOR") => {
-            reply.verbatim("No latency events are collected. SLOWLOG GET tells which commands took long.")
-        }
-        w => return Err(unknown_subcommand("LATENCY", w)),
-    }
-    Ok(())
-}
-
 pub fn memory(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     match (&args[1], args.len()) {
         (w, 3..) if is(w, "USAGE") => {
