@@ -391,7 +391,8 @@ fn poll_read(stream: &mut TcpStream, pending: &mut Vec<u8>, cx: &mut Context<'_>
     })
 }
 
-fn refuse_broken(broken: &Broken, out: &mut Vec<u8>) {
+/// What a client is told whose bytes are no request.
+pub(super) fn refuse_broken(broken: &Broken, out: &mut Vec<u8>) {
     match broken {
         Broken::Http => out.extend_from_slice(wrong_door().as_bytes()),
         broken => Reply::new(out, super::reply::Proto::Two).error(&format!("ERR {broken}")),

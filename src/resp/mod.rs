@@ -24,6 +24,7 @@ mod keys;
 mod latency;
 mod listing;
 mod live;
+mod loading;
 mod number;
 mod parameters;
 mod parse;
@@ -39,4 +40,7 @@ mod subcommand;
 mod table;
 mod turn;
 
-pub use self::serve::{Port, serve};
+pub use self::{
+    loading::serve_loading,
+    serve::{Port, serve},
+};

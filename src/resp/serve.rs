@@ -158,7 +158,7 @@ async fn accept(
 }
 
 /// The next connection. Running out of file descriptors passes: others close.
-async fn next(listener: &tokio::net::TcpListener) -> (TcpStream, std::net::SocketAddr) {
+pub(super) async fn next(listener: &tokio::net::TcpListener) -> (TcpStream, std::net::SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,

@@ -7,6 +7,7 @@ mod durability;
 mod fixture;
 mod hostile;
 mod latency;
+mod loading;
 mod many_keys;
 mod messages;
 mod model;

@@ -16,7 +16,7 @@ fn the_last_save_is_the_last_snapshot_whoever_asked_for_it() {
     while client.say("TIME").items()[0].text() == started.to_string() {}
     let before = client.say("TIME").items()[0].text();
     // No client of this port asked for it.
-    let reply = server.process.request(hyper::Method::POST, "/v1/snapshots", b"");
+    let reply = server.process.request(hyper::Method::POST, "/v1/snapshots?wait=true", b"");
     assert!((200..300).contains(&reply.status), "{}", reply.status);
     let saved = client.say("LASTSAVE").int() as u64;
     assert!(saved >= seconds(&before), "saved={saved} before={before}");
