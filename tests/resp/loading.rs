@@ -1,11 +1,12 @@
 //! What both ports answer while the server reads its data, and that they go on with it.
 
 use std::{
-    fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::Command,
 };
+
+use emberkeep_storage::vfs::{Vfs, os::OsVfs};
 
 use super::{answers::check, fixture::field_of, wire::Client};
 use crate::support::{place::Place, process::Process};
@@ -40,8 +41,9 @@ fn stuck() -> Place {
     let mut process = Process::serve(&place.data_dir(), &[]);
     assert_eq!(process.request(hyper::Method::PUT, "/v1/keys/k", b"v").status, 201);
     process.kill();
-    let segment = fs::read_dir(place.data_dir().join("wal")).unwrap().next().unwrap().unwrap().path();
-    fs::remove_file(&segment).unwrap();
+    let log = place.data_dir().join("wal");
+    let segment = log.join(&OsVfs.list(&log).unwrap()[0].name);
+    OsVfs.remove_file(&segment).unwrap();
     assert!(Command::new("mkfifo").arg(&segment).status().unwrap().success());
     place
 }
