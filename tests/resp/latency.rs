@@ -45,6 +45,7 @@ fn what_took_long_is_kept_and_forgotten() {
         &[
             ("LATENCY DOCTOR", "\"command: long in…"),
             ("LATENCY HISTORY none", "[]"),
+            ("LATENCY RESET none", ":0"),
             ("LATENCY RESET none command", ":1"),
             ("LATENCY HISTORY command", "[]"),
             ("LATENCY HELP", "[+LATENCY <subcommand>…"),
