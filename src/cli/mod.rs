@@ -7,6 +7,7 @@ mod crash_explore;
 mod crash_test;
 mod exit;
 mod import;
+mod recovering;
 mod serve;
 mod tool;
 

@@ -1,7 +1,8 @@
 //! `serve`: listens, opens the data directory, serves until a signal, stops in order.
 //!
 //! The address is taken before the data is opened: a taken port is told at once, not after a long
-//! recovery. Connections that arrive meanwhile wait; nothing is answered from half-read data.
+//! recovery. Connections that arrive meanwhile are told so (`recovering`); nothing is answered from
+//! half-read data.
 //!
 //! SIGTERM and SIGINT stop it: no new connections, running requests finish, the log is synced and
 //! marked clean. A second signal exits at once, which costs nothing but the clean mark.
@@ -20,7 +21,7 @@ use std::{
 use emberkeep_storage::{Components, Fsync, sim::disk::SimDisk};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::exit::Failed;
+use super::{exit::Failed, recovering::Recovering};
 use crate::{
     config::ServerSettings,
     http, name,
@@ -38,7 +39,9 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 pub(super) fn run(settings: ServerSettings) -> Result<(), Failed> {
     let listener = listen(settings.listen)?;
     let (resp_listener, resp_refusal) = listen_for_redis(&settings)?;
+    let recovering = Recovering::begin(&listener, resp_listener.as_ref(), &settings)?;
     let node = Arc::new(open(&settings)?);
+    recovering.end();
     let fsync = settings.engine.fsync;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -30,7 +30,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::service::Service;
+use super::service::Answers;
 use crate::config::HttpSettings;
 
 /// The largest header block; a key of the longest kind, all of it escaped, fits.
@@ -52,7 +52,7 @@ pub(super) enum Phase {
 /// Serves one connection until either side has had enough.
 pub(super) async fn run(
     stream: TcpStream,
-    service: Arc<Service>,
+    service: Arc<impl Answers>,
     settings: &HttpSettings,
     mut phase: watch::Receiver<Phase>,
 ) {

@@ -106,7 +106,9 @@ fn status(code: Code) -> StatusCode {
         Code::KeyTooLarge | Code::ValueTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::CorruptExport => StatusCode::UNPROCESSABLE_ENTITY,
-        Code::WalWriteFailed | Code::Overloaded | Code::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        Code::WalWriteFailed | Code::Overloaded | Code::Recovering | Code::ShuttingDown => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         Code::OutcomeUnknown => StatusCode::GATEWAY_TIMEOUT,
         Code::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
@@ -115,13 +117,21 @@ fn status(code: Code) -> StatusCode {
 
 fn retry_after(code: Code) -> Option<u16> {
     match code {
-        Code::Overloaded => Some(1),
+        Code::Overloaded | Code::Recovering => Some(1),
         Code::ShuttingDown => Some(5),
         _ => None,
     }
 }
 
-/// What the client still sends is not wanted: the connection cannot carry another request.
+/// What the client still sends is not wanted: the connection cannot carry another request. Or somebody
+/// else answers the next one.
 fn ends_connection(code: Code) -> bool {
-    matches!(code, Code::RequestTimeout | Code::KeyTooLarge | Code::ValueTooLarge | Code::UnsupportedEncoding)
+    matches!(
+        code,
+        Code::Recovering
+            | Code::RequestTimeout
+            | Code::KeyTooLarge
+            | Code::ValueTooLarge
+            | Code::UnsupportedEncoding
+    )
 }

@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `server`, `connection` | accepting, deadlines, draining |
+//! | `recovering` | what is answered before there is data |
 //! | `service` | what happens to every request: id, fences, total deadline, error bodies |
 //! | `values` | `/v1/keys`, `/v1/keys64`: raw bytes in, raw bytes out |
 //! | `compat` | the endpoints of the wire-compatible API: `/set`, `/get`, `/delete`, `/save`, `/load` |
@@ -24,6 +25,7 @@ mod error;
 mod headers;
 pub mod key;
 mod query;
+mod recovering;
 mod representation;
 mod server;
 mod service;
@@ -39,8 +41,8 @@ use axum::{
     routing::{get, post},
 };
 
-pub use self::server::serve;
 use self::{body::Bodies, headers::RequestIds, representation::Inflating};
+pub use self::{recovering::serve_recovering, server::serve};
 use crate::{config::HttpSettings, node::Node};
 
 /// What every request shares.

@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     connection::{self, Phase},
-    service::Service,
+    service::{Answers, Service},
 };
 use crate::{config::HttpSettings, node::Node};
 
@@ -25,10 +25,24 @@ pub async fn serve(
     settings: HttpSettings,
     stop: impl Future<Output = ()>,
 ) {
+    let service = Arc::new(Service::new(node.clone(), settings.clone()));
+    let stop = async {
+        stop.await;
+        node.announce_shutdown();
+    };
+    serve_by(listener, service, settings, stop).await;
+}
+
+/// Accepts for whoever answers, until `stop` is ready, then drains.
+pub(super) async fn serve_by(
+    listener: TcpListener,
+    service: Arc<impl Answers>,
+    settings: HttpSettings,
+    stop: impl Future<Output = ()>,
+) {
     let connections_max = u32::try_from(settings.connections_max).unwrap_or(u32::MAX);
     let room = Arc::new(Semaphore::new(connections_max as usize));
     let settings = Arc::new(settings);
-    let service = Arc::new(Service::new(node.clone(), (*settings).clone()));
     let (phase, watched) = watch::channel(Phase::Serving);
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -49,7 +63,6 @@ pub async fn serve(
         });
     }
     drop(listener);
-    node.announce_shutdown();
     drain(&phase, &room, connections_max, settings.drain_deadline).await;
 }
 

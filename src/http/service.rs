@@ -26,10 +26,22 @@ use crate::{
     },
 };
 
+/// Whoever answers the requests of a listener.
+pub(super) trait Answers: Send + Sync + 'static {
+    /// Answers one request. Never fails: an error is an answer.
+    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response> + Send;
+}
+
 /// The routes and what surrounds them.
 pub(super) struct Service {
     app: Arc<App>,
     router: TowerToHyperService<axum::Router>,
+}
+
+impl Answers for Service {
+    async fn handle(&self, request: Request<Incoming>) -> Response {
+        self.answer(request).await
+    }
 }
 
 impl Service {
@@ -39,8 +51,7 @@ impl Service {
         Service { app, router }
     }
 
-    /// Answers one request. Never fails: an error is an answer.
-    pub(super) async fn handle(&self, request: Request<Incoming>) -> Response {
+    async fn answer(&self, request: Request<Incoming>) -> Response {
         let id = self.app.ids.of(request.headers());
         let dialect = Dialect::of(request.uri().path());
         let (mut response, consistency) = match admit(&request) {

@@ -53,6 +53,8 @@ pub enum Code {
     SnapshotRunning,
     /// No room at the moment.
     Overloaded,
+    /// The server reads its data and answers nothing from it yet.
+    Recovering,
     /// The server is stopping.
     ShuttingDown,
     /// Stored data is damaged.
@@ -101,6 +103,7 @@ impl Code {
             Code::OutcomeUnknown => ("outcome-unknown", "Outcome unknown"),
             Code::SnapshotRunning => ("snapshot-running", "A snapshot is being taken"),
             Code::Overloaded => ("overloaded", "Overloaded"),
+            Code::Recovering => ("recovering", "Data is being read"),
             Code::ShuttingDown => ("shutting-down", "Shutting down"),
             Code::CorruptRecord => ("corrupt-record", "Stored data is damaged"),
             Code::Locked => ("locked", "Data directory is in use"),

@@ -29,7 +29,7 @@ use std::{
 use bytes::Bytes;
 use emberkeep_storage::{
     CheckpointReport, Commit, Committed, Components, DeleteOutcome, Engine, ErrorKind,
-    Expiry as EngineExpiry, Prepared, Progress, PutOutcome, RecoveryReport, Restart, Stats, Write,
+    Expiry as EngineExpiry, OnRemoval, Prepared, Progress, PutOutcome, RecoveryReport, Restart, Stats, Write,
     clock::Clock, vfs::Vfs,
 };
 pub use emberkeep_storage::{
@@ -162,6 +162,12 @@ impl Node {
     /// Time since it was opened.
     pub fn uptime(&self) -> Duration {
         self.clock.monotonic().saturating_sub(self.started)
+    }
+
+    /// Whom to tell of entries that expire or are evicted, from now on; see
+    /// [`Engine::on_removal`](emberkeep_storage::Engine::on_removal).
+    pub fn on_removal(&self, listener: Option<OnRemoval>) {
+        self.engine.on_removal(listener);
     }
 
     /// Counters of the engine.

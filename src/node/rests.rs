@@ -163,6 +163,14 @@ impl Node {
         self.engine.count(namespace).map_err(Error::from_engine)
     }
 
+    /// Those of them that have a deadline.
+    ///
+    /// # Errors
+    /// As [`Node::count`].
+    pub fn count_timed(&self, namespace: u16) -> Result<u64> {
+        self.engine.count_timed(namespace).map_err(Error::from_engine)
+    }
+
     /// Writes a value now.
     ///
     /// # Errors

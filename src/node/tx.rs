@@ -7,14 +7,17 @@
 //!
 //! After a crash all writes of a transaction are there, or none.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use emberkeep_storage::{
-    Action, BatchOp, BatchOutcome, Condition, DeleteOutcome, Engine, Entry, Error as EngineError, ErrorKind,
-    Expiry, Key, PutOutcome, TouchOutcome, UnixMillis, Value, Write,
+    Action, BatchOp, BatchOutcome, Condition, Cursor, DeleteOutcome, Engine, Entry, Error as EngineError,
+    ErrorKind, Expiry, Key, PutOutcome, TouchOutcome, UnixMillis, Value, Write,
 };
 
 use super::{Node, rests::Rests};
+
+/// Keys that are taken from the engine at a time.
+const SCAN_PAGE: usize = 1000;
 
 /// A transaction in the making.
 #[derive(Debug)]
@@ -193,6 +196,45 @@ impl Tx<'_> {
         true
     }
 
+    /// The keys that are there, begin as `prefix` and are wanted: with the writes of this transaction.
+    /// `None` if they are more than `max`. Looks at the whole namespace; keys that others add meanwhile
+    /// may be missing.
+    pub fn matching(
+        &mut self,
+        prefix: Key<'_>,
+        is_wanted: &dyn Fn(&[u8]) -> bool,
+        max: usize,
+    ) -> Option<Vec<Vec<u8>>> {
+        let wanted = |key: &[u8]| key.starts_with(prefix.bytes) && is_wanted(key);
+        let own = self.keys.iter().filter(|state| {
+            let is_put = matches!(state.change, Some(Change::Put { .. }));
+            is_put && state.namespace == prefix.namespace && wanted(&state.name)
+        });
+        let mut found: BTreeSet<Vec<u8>> = own.map(|state| state.name.clone()).collect();
+        let mut cursor = if self.is_flushed(prefix.namespace) { None } else { Some(Cursor::START) };
+        while let Some(from) = cursor {
+            let page = self.rests.seen(self.engine.scan(from, prefix, SCAN_PAGE));
+            for key in page.entries.iter().map(|entry| entry.key().bytes).filter(|key| is_wanted(key)) {
+                let is_deleted = self
+                    .places
+                    .get(&(prefix.namespace, key.to_vec()))
+                    .is_some_and(|&place| matches!(self.keys[place].change, Some(Change::Delete)));
+                if !is_deleted {
+                    found.insert(key.to_vec());
+                }
+            }
+            if found.len() > max {
+                return None;
+            }
+            cursor = page.next;
+        }
+        (found.len() <= max).then(|| found.into_iter().collect())
+    }
+
+    fn is_flushed(&self, namespace: u16) -> bool {
+        self.flush.is_some_and(|of| of.is_none_or(|flushed| flushed == namespace))
+    }
+
     /// Counts as an access of a key, if it is there; whether it is.
     pub fn hit(&mut self, key: Key<'_>) -> bool {
         let place = self.place(key, false);
@@ -293,8 +335,7 @@ impl Tx<'_> {
         if let Some(&place) = self.places.get(&name) {
             return place;
         }
-        let is_flushed = self.flush.is_some_and(|of| of.is_none_or(|namespace| namespace == key.namespace));
-        let seen = match (is_flushed, counts) {
+        let seen = match (self.is_flushed(key.namespace), counts) {
             (true, _) => None,
             (false, true) => self.rests.seen(self.engine.get(key)),
             (false, false) => self.rests.seen(self.engine.peek(key)),

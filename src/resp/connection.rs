@@ -22,7 +22,11 @@ use tokio::{
 };
 
 use super::{
-    command::{client::wrong_door, later, pubsub::write_push},
+    command::{
+        client::wrong_door,
+        later::{self, Later},
+        pubsub::write_push,
+    },
     exec::{self, Next},
     fail::{Fail, text_of},
     parse::{Broken, OwnedArgs, Parser},
@@ -30,7 +34,6 @@ use super::{
     reply::Reply,
     session::{Replies, Session},
     shared::{Client, Shared},
-    table::Later,
     turn::Turn,
 };
 use emberkeep_storage::Key;
@@ -354,7 +357,11 @@ impl Connection {
             self.shared.node.let_go(rests);
             return Ok(());
         }
+        let began = self.shared.latency.is_on().then(|| self.shared.node.uptime());
         let settled = self.turn.settle(&self.shared.node, rests).await;
+        if let Some(began) = began {
+            self.shared.note_sync(began);
+        }
         if let Err(error) = &settled {
             // None of these replies may be told. The client learns that, and that no more come.
             self.out.clear();
@@ -416,7 +423,8 @@ fn poll_read(stream: &mut TcpStream, pending: &mut Vec<u8>, cx: &mut Context<'_>
     })
 }
 
-fn refuse_broken(broken: &Broken, out: &mut Vec<u8>) {
+/// What a client is told whose bytes are no request.
+pub(super) fn refuse_broken(broken: &Broken, out: &mut Vec<u8>) {
     match broken {
         Broken::Http => out.extend_from_slice(wrong_door().as_bytes()),
         broken => Reply::new(out, super::reply::Proto::Two).error(&format!("ERR {broken}")),

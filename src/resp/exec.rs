@@ -10,16 +10,17 @@ use std::time::Duration;
 use emberkeep_storage::Key;
 
 use super::{
-    command::client::only_listens,
+    command::{client::only_listens, later::Later},
     control::Control,
     fail::{Done, Fail, too_long},
     fast,
     keys::{Keys, is},
+    listing,
     parse::{Args, OwnedArgs},
     reply::Reply,
     session::{QUEUE_BYTES_MAX, Queue, Replies, Session, Watch},
     shared::Shared,
-    table::{Command, Later, OnKeys, Run, Step, find, why_not},
+    table::{Command, OnKeys, Run, Step, find, why_not},
 };
 use crate::node::{rests::Rests, tx::Refused};
 
@@ -64,7 +65,10 @@ fn dispatch(
     out: &mut Vec<u8>,
     rests: &mut Rests,
 ) -> Next {
-    let is_plain = session.queue.is_none() && !session.listens_only() && !shared.hub.is_monitored();
+    let is_plain = session.queue.is_none()
+        && !session.listens_only()
+        && !shared.hub.is_monitored()
+        && !shared.latency.is_on();
     if is_plain && let Some(next) = fast::run(shared, session, args, out, rests) {
         return next;
     }
@@ -79,7 +83,7 @@ fn dispatch(
         shared.hub.show(&shown(shared, session, args));
     }
     if session.queue.is_some() && !skips_queue(command) {
-        return queue(shared, session, command, args, &mut reply);
+        return queue(shared, session, args, &mut reply);
     }
     let started = shared.node.uptime();
     let next = match command.run {
@@ -91,6 +95,10 @@ fn dispatch(
         }
         Run::Transaction(step) => transaction(shared, session, step, args, &mut reply, rests),
         Run::Later(later) => Next::Later(later),
+        Run::Listing => {
+            let begin = reply.len();
+            settle(shared, listing::command(args, &mut reply), begin, &mut reply)
+        }
     };
     if matches!(next, Next::Go) {
         note(shared, session, command, args, shared.node.uptime().saturating_sub(started));
@@ -214,13 +222,7 @@ fn keys<'a, 'n>(shared: &Shared, tx: &'a mut crate::node::tx::Tx<'n>, namespace:
     }
 }
 
-fn queue(
-    shared: &Shared,
-    session: &mut Session,
-    command: &'static Command,
-    args: Args<'_>,
-    reply: &mut Reply<'_>,
-) -> Next {
+fn queue(shared: &Shared, session: &mut Session, args: Args<'_>, reply: &mut Reply<'_>) -> Next {
     let queue = session.queue.as_mut().expect("asked before");
     queue.bytes += args.bytes() + 64;
     if queue.bytes > QUEUE_BYTES_MAX {
@@ -230,7 +232,7 @@ fn queue(
         return refuse(shared, Fail::Text(what.into()), reply);
     }
     if !queue.is_broken {
-        queue.commands.push((command, OwnedArgs::of(args)));
+        queue.commands.push(OwnedArgs::of(args));
     }
     reply.simple("QUEUED");
     Next::Go
@@ -286,6 +288,11 @@ fn watch(shared: &Shared, session: &mut Session, args: Args<'_>, rests: &mut Res
     }
 }
 
+/// A command that `MULTI` has let in.
+fn queued(args: &OwnedArgs) -> &'static Command {
+    find(&args.args()[0]).expect("it was found before it was queued")
+}
+
 /// Runs what was queued. Commands on keys are one transaction; those on the server, such as `PUBLISH`,
 /// are run once it has happened.
 fn exec(shared: &Shared, session: &mut Session, reply: &mut Reply<'_>, rests: &mut Rests) -> Next {
@@ -319,13 +326,17 @@ fn exec(shared: &Shared, session: &mut Session, reply: &mut Reply<'_>, rests: &m
         return Next::Go;
     };
     reply.array(replies.len());
-    for ((command, args), written) in queue.commands.iter().zip(replies) {
-        match (written, command.run) {
+    for (args, written) in queue.commands.iter().zip(replies) {
+        match (written, queued(args).run) {
             (Some(written), _) => reply.raw(&written),
             (None, Run::Server(on_server)) => {
                 let begin = reply.len();
                 let done = on_server(&mut Control { shared, session, rests }, args.args(), reply);
                 settle(shared, done, begin, reply);
+            }
+            (None, Run::Listing) => {
+                let begin = reply.len();
+                settle(shared, listing::command(args.args(), reply), begin, reply);
             }
             // There is nobody to wait for.
             (None, Run::Later(Later::Wait)) => reply.int(0),
@@ -354,8 +365,8 @@ fn attempt(
     let mut keys = keys(shared, &mut tx, session.namespace);
     let mut replies = Vec::with_capacity(queue.commands.len());
     let mut total = 0;
-    for (command, args) in &queue.commands {
-        let Run::Keys(on_keys) = command.run else {
+    for args in &queue.commands {
+        let Run::Keys(on_keys) = queued(args).run else {
             replies.push(None);
             continue;
         };
@@ -390,6 +401,8 @@ fn attempt(
 
 fn note(shared: &Shared, session: &Session, command: &'static Command, args: Args<'_>, took: Duration) {
     session.tell(command.name, shared);
+    let event = if command.flags.contains(&"fast") { "fast-command" } else { "command" };
+    shared.latency.note(event, took, shared.node.now());
     if shared.slowlog.is_slow(took) && !command.flags.contains(&"skip_slowlog") {
         let name = session.client.about().name.clone();
         shared.slowlog.add(shared.node.now().0 / 1000, took, args, session.client.peer, name);

@@ -48,11 +48,11 @@ pub(super) fn text(shared: &Shared, asked: &[String]) -> String {
     out
 }
 
-/// Seconds since 1970 of the last snapshot that a client asked for; else of the start, from which on
+/// Seconds since 1970 of the last snapshot, whoever asked for it; without one of the start, from which on
 /// every write is in the log.
 pub(super) fn last_save(shared: &Shared) -> u64 {
     let started = shared.node.now().0 / 1000 - shared.node.uptime().as_secs();
-    shared.counters.saved_at().max(started)
+    shared.node.stats().last_checkpoint_at.map_or(started, |at| at.0 / 1000)
 }
 
 fn line(out: &mut String, field: &str, value: impl std::fmt::Display) {
@@ -161,8 +161,9 @@ fn keyspace(shared: &Shared, out: &mut String) {
     for database in 0..DATABASES {
         let keys = shared.node.count(database).unwrap_or(0);
         if keys > 0 {
-            // How many have a deadline is not counted.
-            line(out, &format!("db{database}"), format_args!("keys={keys},expires=0,avg_ttl=0"));
+            let expires = shared.node.count_timed(database).unwrap_or(0);
+            // How long they live on average would have to be looked up entry by entry.
+            line(out, &format!("db{database}"), format_args!("keys={keys},expires={expires},avg_ttl=0"));
         }
     }
 }

@@ -2,15 +2,19 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use emberkeep_storage::Reason;
+
 use super::{keys::Event, pubsub::Hub};
 
 /// The letters of `notify-keyspace-events`, each with its bit.
-const LETTERS: [(char, u32); 5] = [('K', 1), ('E', 2), ('g', 4), ('$', 8), ('x', 16)];
+const LETTERS: [(char, u32); 6] = [('K', 1), ('E', 2), ('g', 4), ('$', 8), ('x', 16), ('e', 32)];
 const KEYSPACE: u32 = 1;
 const KEYEVENT: u32 = 2;
 const GENERIC: u32 = 4;
 const STRING: u32 = 8;
-const ALL_CLASSES: u32 = 4 | 8 | 16;
+const EXPIRED: u32 = 16;
+const EVICTED: u32 = 32;
+const ALL_CLASSES: u32 = GENERIC | STRING | EXPIRED | EVICTED;
 
 /// What can be changed while the server runs.
 #[derive(Debug, Default)]
@@ -36,7 +40,7 @@ impl Live {
             bits |= match LETTERS.iter().find(|(known, _)| *known == letter) {
                 Some((_, bit)) => *bit,
                 None if letter == 'A' => ALL_CLASSES,
-                None if "lshztdmen".contains(letter) => 0,
+                None if "lshztdmn".contains(letter) => 0,
                 None => return false,
             };
         }
@@ -49,6 +53,15 @@ impl Live {
         self.events.load(Ordering::Relaxed) & (KEYSPACE | KEYEVENT) != 0
     }
 
+    /// Whether somebody wants to be told what the server removes for this reason.
+    pub(super) fn tells_of(&self, reason: Reason) -> bool {
+        let class = match reason {
+            Reason::Expired => EXPIRED,
+            Reason::Evicted => EVICTED,
+        };
+        self.is_on() && self.events.load(Ordering::Relaxed) & class != 0
+    }
+
     /// Tells those who subscribed to it what happened.
     pub(super) fn publish(&self, hub: &Hub, events: &[Event]) {
         let bits = self.events.load(Ordering::Relaxed);
@@ -56,10 +69,11 @@ impl Live {
             return;
         }
         for event in events {
-            let class = if ["set", "incrby", "incrbyfloat", "append", "setrange"].contains(&event.name) {
-                STRING
-            } else {
-                GENERIC
+            let class = match event.name {
+                "set" | "incrby" | "incrbyfloat" | "append" | "setrange" => STRING,
+                "expired" => EXPIRED,
+                "evicted" => EVICTED,
+                _ => GENERIC,
             };
             if bits & class == 0 {
                 continue;
@@ -83,7 +97,7 @@ mod tests {
     #[test]
     fn letters_come_back_in_their_short_form() {
         let live = Live::default();
-        for (given, shown) in [("", ""), ("KEA", "AKE"), ("Kg$", "Kg$"), ("Elg", "Eg")] {
+        for (given, shown) in [("", ""), ("KEA", "AKE"), ("Kg$", "Kg$"), ("Elg", "Eg"), ("Kxe", "Kxe")] {
             assert!(live.set_events(given));
             assert_eq!(live.events(), shown);
         }

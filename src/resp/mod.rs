@@ -21,18 +21,26 @@ mod fast;
 mod glob;
 mod info;
 mod keys;
+mod latency;
+mod listing;
 mod live;
+mod loading;
 mod number;
 mod parameters;
 mod parse;
 mod pubsub;
+mod removed;
 mod reply;
 mod script;
 mod serve;
 mod session;
 mod shared;
 mod slowlog;
+mod subcommand;
 mod table;
 mod turn;
 
-pub use self::serve::{Port, serve};
+pub use self::{
+    loading::serve_loading,
+    serve::{Port, serve},
+};

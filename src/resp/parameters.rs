@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use emberkeep_storage::{Eviction, Fsync};
 
 use super::{
-    command::server::unknown_subcommand,
     fail::{Done, Fail},
     glob,
     keys::{DATABASES, is},
@@ -13,6 +12,7 @@ use super::{
     parse::Args,
     reply::Reply,
     shared::Shared,
+    subcommand::unknown_subcommand,
 };
 
 /// `CONFIG` and its subcommands.
@@ -67,6 +67,7 @@ fn all(shared: &Shared) -> Vec<(&'static str, String)> {
         ("bind", shared.address.ip().to_string()),
         ("databases", DATABASES.to_string()),
         ("dir", settings.data_dir.display().to_string()),
+        ("latency-monitor-threshold", shared.latency.threshold_millis().to_string()),
         ("maxclients", shared.settings.connections_max.to_string()),
         ("maxmemory", settings.max_bytes.unwrap_or(0).to_string()),
         ("maxmemory-policy", policy(shared.node.eviction()).to_owned()),
@@ -91,6 +92,14 @@ async fn set(shared: &Shared, name: &[u8], value: &[u8]) -> Done {
     let wrong = |why: &str| failed(name, why);
     let text = std::str::from_utf8(value).map_err(|_| wrong("the value is no text"))?;
     match name {
+        w if is(w, "latency-monitor-threshold") => {
+            let millis =
+                number::integer(value).ok_or_else(|| wrong("argument couldn't be parsed into an integer"))?;
+            let millis = u64::try_from(millis);
+            let millis =
+                millis.map_err(|_| wrong("argument must be between 0 and 9223372036854775807 inclusive"))?;
+            shared.latency.set_threshold_millis(millis);
+        }
         w if is(w, "maxmemory-policy") => {
             let eviction = policy_of(text).ok_or_else(|| wrong("argument(s) must be one of the policies"))?;
             shared.node.set_eviction(eviction).await?;
@@ -99,6 +108,7 @@ async fn set(shared: &Shared, name: &[u8], value: &[u8]) -> Done {
             if !shared.live.set_events(text) {
                 return Err(wrong("Invalid event class character. Use 'Ag$lshzxeKEtmdn'."));
             }
+            shared.node.on_removal(shared.removed.listener(&shared.live));
         }
         w if is(w, "slowlog-log-slower-than") => {
             let micros =

@@ -102,6 +102,18 @@ pub(super) static KNOWN: &[Known] = &[
         run: ops::count_in_window,
     },
     Known {
+        of: "limits, reset",
+        text: "local keys = redis.call('keys', KEYS[1])
+            local res = 0
+            for i=1,#keys,5000 do
+            res = res + redis.call(
+            'del', unpack(keys, i, math.min(i+4999, #keys))
+            )
+            end
+            return res",
+        run: ops::delete_matching,
+    },
+    Known {
         of: "limits, sliding window counter",
         text: "local limit = tonumber(ARGV[1])
             local expiry = tonumber(ARGV[2]) * 1000

@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{
     connection,
+    removed::{self, Removed},
     shared::{Client, Shared},
     turn::Turn,
 };
@@ -50,7 +51,8 @@ pub fn serve(listener: TcpListener, node: Arc<Node>, settings: RespSettings) -> 
     let failed = |e: io::Error| Error::new(Code::Io, format!("cannot serve the Redis protocol: {e}"));
     listener.set_nonblocking(true).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    let shared = Arc::new(Shared::new(node, settings, address));
+    let (to_tell, removed) = Removed::new();
+    let shared = Arc::new(Shared::new(node, settings, address, to_tell));
     let (stop, stopping) = watch::channel(false);
     let mut port = Port { stop, threads: Vec::new() };
     let mut dealers = Vec::new();
@@ -60,8 +62,13 @@ pub fn serve(listener: TcpListener, node: Arc<Node>, settings: RespSettings) -> 
         let (shared, stopping) = (shared.clone(), stopping.clone());
         port.spawn(format!("resp-{n}"), move || work(shared, dealt, stopping)).map_err(failed)?;
     }
-    port.spawn("resp-accept".to_owned(), move || accept(listener, shared, dealers, stopping))
-        .map_err(failed)?;
+    port.spawn("resp-accept".to_owned(), move || async move {
+        spawn_local(removed::publish(shared.clone(), removed));
+        accept(listener, &shared, dealers, stopping).await;
+        // Nobody publishes any more.
+        shared.node.on_removal(None);
+    })
+    .map_err(failed)?;
     Ok(port)
 }
 
@@ -126,7 +133,7 @@ async fn work(shared: Arc<Shared>, mut dealt: UnboundedReceiver<Dealt>, mut stop
 /// Accepts connections and deals them out.
 async fn accept(
     listener: TcpListener,
-    shared: Arc<Shared>,
+    shared: &Shared,
     dealers: Vec<UnboundedSender<Dealt>>,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -151,7 +158,7 @@ async fn accept(
 }
 
 /// The next connection. Running out of file descriptors passes: others close.
-async fn next(listener: &tokio::net::TcpListener) -> (TcpStream, std::net::SocketAddr) {
+pub(super) async fn next(listener: &tokio::net::TcpListener) -> (TcpStream, std::net::SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,

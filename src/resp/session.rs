@@ -7,7 +7,6 @@ use super::{
     pubsub::{Inbox, Kind, Mailbox},
     reply::Proto,
     shared::{Client, Shared},
-    table::Command,
 };
 
 /// What one `MULTI` may gather.
@@ -53,7 +52,8 @@ impl Replies {
 /// The commands behind a `MULTI`.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    pub(super) commands: Vec<(&'static Command, OwnedArgs)>,
+    /// Each was found and in order when it came.
+    pub(super) commands: Vec<OwnedArgs>,
     pub(super) bytes: usize,
     /// One of them was wrong, so none will be run.
     pub(super) is_broken: bool,

@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-use emberkeep_storage::UnixMillis;
+use emberkeep_storage::Fsync;
 use tokio::sync::Notify;
 
-use super::{live::Live, pubsub::Hub, slowlog::SlowLog};
+use super::{latency::Latency, live::Live, pubsub::Hub, removed::Removed, slowlog::SlowLog};
 use crate::{config::RespSettings, node::Node};
 
 /// Shared by all connections.
@@ -25,6 +25,8 @@ pub(super) struct Shared {
     pub(super) hub: Hub,
     pub(super) slowlog: SlowLog,
     pub(super) live: Live,
+    pub(super) latency: Latency,
+    pub(super) removed: Removed,
     pub(super) counters: Counters,
     /// In milliseconds since 1970.
     started: u64,
@@ -42,8 +44,6 @@ pub(super) struct Counters {
     pub(super) read_bytes: AtomicU64,
     pub(super) written_bytes: AtomicU64,
     pub(super) unknown_scripts: AtomicU64,
-    /// When a snapshot that a client asked for was done, in seconds since 1970; 0 for never.
-    saved_at: AtomicU64,
     /// Connections that were closed because they did not take their replies.
     pub(super) slow_readers: AtomicU64,
 }
@@ -92,14 +92,6 @@ impl Counters {
         ];
         counters.into_iter().for_each(|counter| counter.store(0, Ordering::Relaxed));
     }
-
-    pub(super) fn note_save(&self, now: UnixMillis) {
-        self.saved_at.store(now.0 / 1000, Ordering::Relaxed);
-    }
-
-    pub(super) fn saved_at(&self) -> u64 {
-        self.saved_at.load(Ordering::Relaxed)
-    }
 }
 
 impl About {
@@ -127,7 +119,12 @@ impl Client {
 }
 
 impl Shared {
-    pub(super) fn new(node: Arc<Node>, settings: RespSettings, address: SocketAddr) -> Shared {
+    pub(super) fn new(
+        node: Arc<Node>,
+        settings: RespSettings,
+        address: SocketAddr,
+        removed: Removed,
+    ) -> Shared {
         let started = node.now().0;
         Shared {
             node,
@@ -137,6 +134,8 @@ impl Shared {
             hub: Hub::default(),
             slowlog: SlowLog::default(),
             live: Live::default(),
+            latency: Latency::default(),
+            removed,
             counters: Counters::default(),
             clients: Mutex::default(),
             next_id: AtomicU64::new(1),
@@ -148,6 +147,14 @@ impl Shared {
         self.counters.errors.fetch_add(1, Ordering::Relaxed);
         if text.starts_with("ERR this server runs known scripts only") {
             self.counters.unknown_scripts.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Replies have waited for the disk since `began`; what they did not have to wait for took no time.
+    pub(super) fn note_sync(&self, began: Duration) {
+        if self.node.settings().fsync == Fsync::Always {
+            let took = self.node.uptime().saturating_sub(began);
+            self.latency.note("aof-fsync-always", took, self.node.now());
         }
     }
 

@@ -4,7 +4,7 @@
 //! Arity, flags, positions of keys and groups are those of redis-server 7.2.
 
 use super::{
-    command::{client, expiry, generic, pubsub, scan, script, server, strings},
+    command::{client, expiry, generic, latency, later::Later, pubsub, scan, script, server, strings},
     control::Control,
     fail::Done,
     keys::Keys,
@@ -42,6 +42,8 @@ pub(super) enum Run {
     Transaction(Step),
     /// It waits for something, so the connection does it.
     Later(Later),
+    /// It tells about this table, so it stands above it.
+    Listing,
 }
 
 /// The commands of a transaction.
@@ -51,17 +53,6 @@ pub(super) enum Step {
     Exec,
     Discard,
     Watch,
-}
-
-/// The commands that wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Later {
-    Wait,
-    WaitAof,
-    Save,
-    BgSave,
-    BgRewrite,
-    Config,
 }
 
 impl Command {
@@ -121,7 +112,7 @@ pub(super) static TABLE: &[Command] = commands! {
     "bgsave" -1 NO_KEYS, "server" "1.0.0" ["admin" "noscript"] Run::Later(Later::BgSave), "Takes a snapshot while others go on.";
     "client" -2 NO_KEYS, "connection" "2.4.0" ["noscript" "loading" "stale"] Run::Server(client::client), "Tells about connections, and ends them.";
     "cluster" -2 NO_KEYS, "cluster" "3.0.0" ["admin" "stale"] Run::Server(server::cluster), "Says that this is no cluster.";
-    "command" -1 NO_KEYS, "server" "2.8.13" ["loading" "stale"] Run::Server(server::command), "Tells about commands.";
+    "command" -1 NO_KEYS, "server" "2.8.13" ["loading" "stale"] Run::Listing, "Tells about commands.";
     "config" -2 NO_KEYS, "server" "2.0.0" ["admin" "noscript" "loading" "stale"] Run::Later(Later::Config), "Tells parameters and changes some.";
     "copy" -3 (1, 2, 1), "generic" "6.2.0" ["write" "denyoom"] Run::Keys(generic::copy), "Copies a value to another key.";
     "dbsize" 1 NO_KEYS, "server" "1.0.0" ["readonly" "fast"] Run::Server(scan::dbsize), "Counts the keys of the selected namespace.";
@@ -152,12 +143,13 @@ pub(super) static TABLE: &[Command] = commands! {
     "incrbyfloat" 3 ONE_KEY, "string" "2.6.0" ["write" "denyoom" "fast"] Run::Keys(strings::incrbyfloat), "Adds to a number.";
     "info" -1 NO_KEYS, "server" "1.0.0" ["loading" "stale"] Run::Server(server::info), "Tells about the server.";
     "keys" 2 NO_KEYS, "generic" "1.0.0" ["readonly"] Run::Server(scan::keys), "Lists the keys that match a pattern.";
-    "lastsave" 1 NO_KEYS, "server" "1.0.0" ["loading" "stale" "fast"] Run::Server(server::lastsave), "Tells when the last snapshot was asked for and taken.";
-    "latency" -2 NO_KEYS, "server" "2.8.13" ["admin" "noscript" "loading" "stale"] Run::Server(server::latency), "Tells of latency events: there are none.";
+    "lastsave" 1 NO_KEYS, "server" "1.0.0" ["loading" "stale" "fast"] Run::Server(server::lastsave), "Tells when the last snapshot was taken.";
+    "latency" -2 NO_KEYS, "server" "2.8.13" ["admin" "noscript" "loading" "stale"] Run::Server(latency::latency), "Tells of moments that took long.";
     "memory" -2 NO_KEYS, "server" "4.0.0" ["readonly"] Run::Server(server::memory), "Tells what a key takes in memory.";
     "mget" -2 (1, -1, 1), "string" "1.0.0" ["readonly" "fast"] Run::Keys(strings::mget), "Gives values, all of one moment.";
     "monitor" 1 NO_KEYS, "server" "1.0.0" ["admin" "noscript" "loading" "stale"] Run::Server(pubsub::monitor), "Shows every command from now on.";
     "mset" -3 (1, -1, 2), "string" "1.0.1" ["write" "denyoom"] Run::Keys(strings::mset), "Writes values, all or none.";
+    "msetex" -4 NO_KEYS, "string" "8.4.0" ["write" "denyoom" "movablekeys"] Run::Keys(strings::msetex), "Writes several values with one deadline, all or none.";
     "msetnx" -3 (1, -1, 2), "string" "1.0.1" ["write" "denyoom"] Run::Keys(strings::msetnx), "Writes values if none of the keys is there.";
     "multi" 1 NO_KEYS, "transactions" "1.2.0" ["noscript" "loading" "stale" "fast" "allow_busy"] Run::Transaction(Step::Multi), "Queues the commands that follow.";
     "object" -2 (2, 2, 1), "generic" "2.2.3" ["readonly"] Run::Server(server::object), "Tells how a value is kept.";
@@ -414,7 +406,8 @@ mod tests {
         for command in TABLE {
             let reads_or_writes =
                 matches!(command.group, "string" | "generic") && matches!(command.run, Run::Keys(_));
-            let has_keys = command.keys.0 == 1 && command.group != "transactions";
+            let has_keys = command.keys.0 == 1 && command.group != "transactions"
+                || command.flags.contains(&"movablekeys") && command.group != "scripting";
             assert_eq!(reads_or_writes, has_keys, "{}", command.name);
         }
     }

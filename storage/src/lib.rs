@@ -48,12 +48,12 @@ pub use crate::{
     engine::{
         About, Action, ActionOutcome, Background, BatchOp, BatchOutcome, CheckpointReport, Commit, Committed,
         Components, Condition, Cursor, DeleteOutcome, Engine, Entry, Expiry, Gate, Incr, IncrOutcome,
-        Prepared, Progress, PutOutcome, Ready, RecoveryReport, Restart, ScanPage, Stats, TouchOutcome, Value,
-        Write,
+        OnRemoval, Prepared, Progress, PutOutcome, Ready, RecoveryReport, Restart, ScanPage, Stats,
+        TouchOutcome, Value, Write,
     },
     error::{Error, ErrorKind, Result},
     evict::PolicyFactory,
-    format::op::Key,
+    format::{op::Key, payload::Reason},
     lsn::Lsn,
     settings::{Codec, Eviction, Fsync, Level, Settings},
 };

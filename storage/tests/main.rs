@@ -11,3 +11,4 @@ mod golden;
 mod lab;
 mod offline;
 mod promises;
+mod told;

@@ -12,6 +12,7 @@ use crate::{
         reply::{Proto, Reply},
         session::Replies,
         shared::{About, Client},
+        subcommand::unknown_subcommand,
     },
 };
 
@@ -75,17 +76,8 @@ fn check_user(user: &[u8]) -> Done {
 }
 
 pub fn hello(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    let mut proto = reply.proto();
+    let proto = proto_of(args, reply.proto())?;
     let mut name = None;
-    if let Some(version) = args.get(1) {
-        let version = number::integer(version)
-            .ok_or(Fail::text("ERR Protocol version is not an integer or out of range"))?;
-        proto = match version {
-            2 => Proto::Two,
-            3 => Proto::Three,
-            _ => return Err(Fail::text("NOPROTO unsupported protocol version")),
-        };
-    }
     let mut words = Words::new(args, 2);
     while let Some(word) = words.next() {
         let wrong =
@@ -104,6 +96,23 @@ pub fn hello(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
         control.session.client.about().name = name;
     }
     control.session.proto = proto;
+    write_hello(proto, control.session.client.id, reply);
+    Ok(())
+}
+
+/// The version of the protocol that a `HELLO` asks for.
+pub fn proto_of(args: Args<'_>, current: Proto) -> Result<Proto, Fail> {
+    let Some(version) = args.get(1) else { return Ok(current) };
+    match number::integer(version) {
+        Some(2) => Ok(Proto::Two),
+        Some(3) => Ok(Proto::Three),
+        Some(_) => Err(Fail::text("NOPROTO unsupported protocol version")),
+        None => Err(Fail::text("ERR Protocol version is not an integer or out of range")),
+    }
+}
+
+/// The reply to a `HELLO` of the client of this number.
+pub fn write_hello(proto: Proto, id: u64, reply: &mut Reply<'_>) {
     reply.set_proto(proto);
     reply.map(7);
     for (field, value) in [("server", "redis"), ("version", info::REDIS_VERSION)] {
@@ -113,14 +122,13 @@ pub fn hello(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
     reply.bulk(b"proto");
     reply.int(if proto == Proto::Two { 2 } else { 3 });
     reply.bulk(b"id");
-    reply.int(control.session.client.id as i64);
+    reply.int(id as i64);
     for (field, value) in [("mode", "standalone"), ("role", "master")] {
         reply.bulk(field.as_bytes());
         reply.bulk(value.as_bytes());
     }
     reply.bulk(b"modules");
     reply.array(0);
-    Ok(())
 }
 
 /// A name as it may stand in the list of clients.
@@ -173,7 +181,7 @@ pub fn client(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) 
             }
             reply.ok();
         }
-        (w, _) => return Err(super::server::unknown_subcommand("CLIENT", w)),
+        (w, _) => return Err(unknown_subcommand("CLIENT", w)),
     }
     Ok(())
 }

@@ -13,9 +13,19 @@ use crate::{
         parse::Args,
         reply::Reply,
         shared::Shared,
-        table::Later,
     },
 };
+
+/// The commands that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Later {
+    Wait,
+    WaitAof,
+    Save,
+    BgSave,
+    BgRewrite,
+    Config,
+}
 
 /// Runs one of them.
 pub async fn run(shared: &Arc<Shared>, later: Later, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
@@ -72,7 +82,6 @@ async fn wait_aof(shared: &Shared, args: Args<'_>, reply: &mut Reply<'_>) -> Don
 async fn save(shared: &Shared, reply: &mut Reply<'_>) -> Done {
     match shared.node.snapshot().await {
         Ok(_) => {
-            shared.counters.note_save(shared.node.now());
             reply.ok();
             Ok(())
         }
@@ -87,9 +96,8 @@ async fn save(shared: &Shared, reply: &mut Reply<'_>) -> Done {
 fn bgsave(shared: &Arc<Shared>, started: &str, reply: &mut Reply<'_>) -> Done {
     let shared = shared.clone();
     tokio::task::spawn_local(async move {
-        match shared.node.snapshot().await {
-            Ok(_) => shared.counters.note_save(shared.node.now()),
-            Err(error) => tracing::warn!(%error, "no snapshot: the old one and the log stay"),
+        if let Err(error) = shared.node.snapshot().await {
+            tracing::warn!(%error, "no snapshot: the old one and the log stay");
         }
     });
     reply.simple(started);

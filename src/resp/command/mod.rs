@@ -3,6 +3,7 @@
 pub mod client;
 pub mod expiry;
 pub mod generic;
+pub mod latency;
 pub mod later;
 pub mod pubsub;
 pub mod scan;

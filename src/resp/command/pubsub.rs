@@ -1,7 +1,6 @@
 //! Publishing, listening, and `MONITOR`.
 
 use crate::resp::{
-    command::server::unknown_subcommand,
     control::Control,
     fail::{Done, Fail},
     glob::PATTERN_LEN_MAX,
@@ -9,6 +8,7 @@ use crate::resp::{
     parse::Args,
     pubsub::{Kind, Push},
     reply::{Proto, Reply},
+    subcommand::unknown_subcommand,
 };
 
 /// Channels and patterns of one connection.

@@ -65,7 +65,8 @@ pub fn keys(control: &mut Control<'_>, args: Args<'_>, reply: &mut Reply<'_>) ->
     Ok(())
 }
 
-fn checked(pattern: &[u8]) -> Result<&[u8], Fail> {
+/// A pattern that is not too long.
+pub fn checked(pattern: &[u8]) -> Result<&[u8], Fail> {
     if pattern.len() > glob::PATTERN_LEN_MAX {
         let what =
             format!("ERR the pattern is too long, len={} max={}", pattern.len(), glob::PATTERN_LEN_MAX);

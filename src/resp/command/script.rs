@@ -3,15 +3,19 @@
 use crate::resp::{
     command::{
         expiry::{self, Unit},
-        strings,
+        scan, strings,
     },
     fail::{Done, Fail},
+    glob,
     keys::Keys,
     number,
     parse::Args,
     reply::Reply,
     script::{self, Known},
 };
+
+/// Keys that one script deletes: what a transaction takes.
+const MATCHING_MAX: usize = 10_000;
 
 /// A script with its keys and arguments.
 pub type Operation = fn(&mut Keys<'_, '_>, Given<'_>, &mut Reply<'_>) -> Done;
@@ -109,6 +113,21 @@ pub fn extend_lock(keys: &mut Keys<'_, '_>, given: Given<'_>, reply: &mut Reply<
     let millis = more.saturating_add(left).to_string();
     let new = expiry::deadline("pexpire", Unit::Millis, millis.as_bytes(), now)?;
     reply.int(keys.expire(key, Some(new)).into());
+    Ok(())
+}
+
+/// All keys that match a pattern, as long as they are few enough for one transaction. Keys that come
+/// while it looks may stay.
+pub fn delete_matching(keys: &mut Keys<'_, '_>, given: Given<'_>, reply: &mut Reply<'_>) -> Done {
+    let pattern = scan::checked(given.key(1)?)?;
+    let prefix = keys.key(glob::literal_prefix(pattern));
+    let found = keys.tx.matching(prefix, &|key| glob::matches(pattern, key), MATCHING_MAX);
+    let Some(found) = found else {
+        let what = format!("ERR too many keys match, max={MATCHING_MAX}: delete them with SCAN and UNLINK");
+        return Err(Fail::Text(what.into()));
+    };
+    let deleted = found.iter().filter(|key| keys.delete(key)).count();
+    reply.int(deleted as i64);
     Ok(())
 }
 

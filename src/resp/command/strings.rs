@@ -48,9 +48,10 @@ struct SetOptions<'a> {
 }
 
 impl<'a> SetOptions<'a> {
-    fn parse(args: Args<'a>) -> Result<SetOptions<'a>, Fail> {
+    /// Those that stand from the word number `at` on.
+    fn parse(args: Args<'a>, at: usize) -> Result<SetOptions<'a>, Fail> {
         let mut options = SetOptions::default();
-        let mut words = Words::new(args, 3);
+        let mut words = Words::new(args, at);
         while let Some(word) = words.next() {
             // The same once more is no contradiction: the last one counts.
             let may_be = |when| options.when == When::Always || options.when == when;
@@ -74,7 +75,7 @@ impl<'a> SetOptions<'a> {
 }
 
 pub fn set(keys: &mut Keys<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    let options = SetOptions::parse(args)?;
+    let options = SetOptions::parse(args, 3)?;
     let (key, value) = (&args[1], &args[2]);
     let mut deadline = match options.expiry {
         Some((unit, number)) => Some(expiry::deadline("set", unit, number, keys.tx.now())?),
@@ -191,6 +192,38 @@ pub fn msetnx(keys: &mut Keys<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) ->
         set_pairs("msetnx", keys, args)?;
     }
     reply.int(absent.into());
+    Ok(())
+}
+
+/// `MSET` with the options of `SET`, for all keys or none.
+pub fn msetex(keys: &mut Keys<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let count = number::integer(&args[1]).and_then(|count| i32::try_from(count).ok());
+    let count = count.filter(|count| *count > 0).ok_or(Fail::text("ERR invalid numkeys value"))?;
+    let end = 2 + 2 * count as usize;
+    if end > args.len() {
+        return Err(Fail::text("ERR wrong number of key-value pairs"));
+    }
+    let options = SetOptions::parse(args, end)?;
+    if options.gives_old || matches!(options.when, When::Equal(_)) {
+        return Err(Fail::SYNTAX);
+    }
+    let now = keys.tx.now();
+    let expiry = options.expiry.map(|(unit, number)| expiry::deadline("msetex", unit, number, now));
+    let deadline = expiry.transpose()?;
+    let pairs = args.range(2, end);
+    let mut names = pairs.iter().step_by(2);
+    let happens = match options.when {
+        When::Absent => !names.any(|key| keys.exists(key)),
+        When::Present => names.all(|key| keys.exists(key)),
+        When::Always | When::Equal(_) => true,
+    };
+    if happens {
+        for n in (0..pairs.len()).step_by(2) {
+            let kept = if options.keeps_ttl { keys.deadline(&pairs[n]).flatten() } else { deadline };
+            keys.set(&pairs[n], pairs[n + 1].to_vec(), kept);
+        }
+    }
+    reply.int(happens.into());
     Ok(())
 }
 

@@ -15,6 +15,7 @@
 use std::{path::Path, time::Duration};
 
 use crate::{
+    clock::UnixMillis,
     engine::{Core, pace::Pace},
     error::{Error, ErrorKind, Result},
     format::{
@@ -62,18 +63,21 @@ pub struct CheckpointReport {
 pub(crate) struct Checkpointer {
     running: Mutex<()>,
     last: AtomicU64,
+    /// When that was, in milliseconds since 1970.
+    last_at: AtomicU64,
     pub(super) log_bytes_then: AtomicU64,
     pub(super) replayed_bytes: u64,
     pub(super) snapshot_bytes: AtomicU64,
 }
 
 impl Checkpointer {
-    /// `replayed_bytes` of log lie behind the snapshot of the MANIFEST already.
-    pub(crate) fn new(manifest: &Manifest, replayed_bytes: u64) -> Checkpointer {
+    /// `replayed_bytes` of log lie behind the snapshot of the MANIFEST already, which is of `at`.
+    pub(crate) fn new(manifest: &Manifest, at: UnixMillis, replayed_bytes: u64) -> Checkpointer {
         let snapshot = manifest.snapshot.as_ref();
         Checkpointer {
             running: Mutex::new(()),
             last: AtomicU64::new(snapshot.map_or(0, |s| s.begin)),
+            last_at: AtomicU64::new(at.0),
             log_bytes_then: AtomicU64::new(0),
             replayed_bytes,
             snapshot_bytes: AtomicU64::new(snapshot.map_or(0, SnapshotMeta::bytes)),
@@ -82,6 +86,10 @@ impl Checkpointer {
 
     pub(crate) fn last(&self) -> Option<Lsn> {
         Some(Lsn(self.last.load(Ordering::Relaxed))).filter(|lsn| *lsn > Lsn::ZERO)
+    }
+
+    pub(crate) fn last_at(&self) -> Option<UnixMillis> {
+        self.last().map(|_| UnixMillis(self.last_at.load(Ordering::Relaxed)))
     }
 }
 
@@ -95,9 +103,11 @@ impl Core {
             return Err(Error::new(ErrorKind::Overloaded, "a snapshot is being taken already"));
         };
         let begun = self.timeline.monotonic();
+        let began_at = self.timeline.now();
         let log_bytes_then = self.wal.log_bytes();
         let (begin, begin_crc) = self.wal.chain();
         if self.checkpointer.last() == Some(begin) {
+            self.checkpointer.last_at.store(began_at.0, Ordering::Relaxed);
             return self.nothing_new(begin);
         }
         let meta = match self.write_snapshot(begin.0, begin_crc) {
@@ -115,6 +125,7 @@ impl Core {
             return Err(e);
         }
         let bytes = meta.bytes();
+        self.checkpointer.last_at.store(began_at.0, Ordering::Relaxed);
         self.checkpointer.last.store(begin.0, Ordering::Relaxed);
         self.checkpointer.snapshot_bytes.store(bytes, Ordering::Relaxed);
         self.checkpointer.log_bytes_then.store(log_bytes_then, Ordering::Relaxed);

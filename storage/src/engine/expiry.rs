@@ -93,6 +93,7 @@ impl Core {
         });
         encode_remove(Reason::Expired, ended, &mut payload);
         let lsn = self.wal.append(&mut permit, Kind::Remove, Body::copied(&payload), now);
+        self.removals.tell(Reason::Expired, due.iter().map(|&slot| stripe.view(slot).blob.key()));
         let entombs = self.settings.fsync == Fsync::Always;
         let bury = |&slot: &Slot| {
             if entombs { stripe.bury(slot, lsn, false) } else { stripe.remove(slot, false) }

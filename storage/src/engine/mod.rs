@@ -21,6 +21,7 @@ mod open;
 mod pace;
 mod prepare;
 mod read;
+mod removal;
 mod replay;
 mod resolve;
 mod restart;
@@ -42,6 +43,7 @@ use self::{
     background::Threads,
     checkpoint::Checkpointer,
     commit::{Ticket, block_on},
+    removal::Removals,
     stats::Counters,
 };
 pub use self::{
@@ -50,6 +52,7 @@ pub use self::{
     open::{Progress, RecoveryReport},
     prepare::Prepared,
     read::About,
+    removal::OnRemoval,
     restart::Restart,
     stats::Stats,
     value::{
@@ -162,6 +165,7 @@ pub(crate) struct Core {
     manifest: Mutex<ManifestStore>,
     checkpointer: Checkpointer,
     counters: Counters,
+    removals: Removals,
     report: RecoveryReport,
     closed: AtomicBool,
     background: Background,
@@ -307,6 +311,11 @@ impl Engine {
     /// directory again brings writes back.
     pub fn halted(&self) -> Halted {
         self.core.wal.halt().raised()
+    }
+
+    /// Whom to tell of entries that expire or are evicted, from now on; `None`: nobody, as after opening.
+    pub fn on_removal(&self, listener: Option<OnRemoval>) {
+        self.core.removals.set(listener);
     }
 
     /// Numbers about the engine, each read by itself.

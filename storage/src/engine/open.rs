@@ -23,6 +23,7 @@ use crate::{
         Background, Components, Core,
         checkpoint::{self, Checkpointer},
         load::load,
+        removal::Removals,
         replay::replay,
         stats::Counters,
     },
@@ -169,6 +170,8 @@ pub(super) fn open(settings: Settings, components: Components, progress: &dyn Fn
         }
     }
 
+    // A log without frames: then the MANIFEST was written with the snapshot, or not much later.
+    let snapshot_at = found.snapshot_at.unwrap_or(UnixMillis(manifest.clock_floor_ms));
     let report = RecoveryReport {
         created,
         clean: found.clean,
@@ -190,7 +193,7 @@ pub(super) fn open(settings: Settings, components: Components, progress: &dyn Fn
     };
     Ok(Core {
         eviction: Mutex::new(settings.eviction),
-        checkpointer: Checkpointer::new(store.current(), found.bytes),
+        checkpointer: Checkpointer::new(store.current(), snapshot_at, found.bytes),
         settings,
         vfs,
         index,
@@ -198,6 +201,7 @@ pub(super) fn open(settings: Settings, components: Components, progress: &dyn Fn
         timeline,
         manifest: Mutex::new(store),
         counters: Counters::default(),
+        removals: Removals::default(),
         report,
         closed: AtomicBool::new(false),
         background,

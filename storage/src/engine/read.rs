@@ -11,7 +11,7 @@ use crate::{
     },
     error::{Error, Result},
     format::op::Key,
-    index::stripe::NAMESPACES_COUNTED,
+    index::stripe::{NAMESPACES_COUNTED, Stripe},
     lsn::Lsn,
     sync::Ordering,
 };
@@ -69,12 +69,24 @@ impl Engine {
     /// # Errors
     /// `Invalid` for another namespace: those are not counted.
     pub fn count(&self, namespace: u16) -> Result<u64> {
+        self.sum(namespace, Stripe::count)
+    }
+
+    /// Those of them that have a deadline.
+    ///
+    /// # Errors
+    /// As [`count`](Self::count).
+    pub fn count_timed(&self, namespace: u16) -> Result<u64> {
+        self.sum(namespace, Stripe::count_timed)
+    }
+
+    fn sum(&self, namespace: u16, of: fn(&Stripe, u16) -> u64) -> Result<u64> {
         if usize::from(namespace) >= NAMESPACES_COUNTED {
             let what = format!("entries are counted in namespaces 0 to {}", NAMESPACES_COUNTED - 1);
             return Err(Error::invalid(format!("{what}, namespace={namespace}")));
         }
         let index = &self.core.index;
-        Ok((0..index.stripe_count()).map(|stripe| index.lock(stripe).count(namespace)).sum())
+        Ok((0..index.stripe_count()).map(|stripe| of(&index.lock(stripe), namespace)).sum())
     }
 
     /// An entry of a namespace; another seed mostly gives another one. Not counted as an access.

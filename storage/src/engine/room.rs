@@ -105,6 +105,7 @@ impl Core {
         let mut payload = Vec::new();
         encode_remove(reason, removed.iter().map(|(blob, version)| (blob.key(), *version)), &mut payload);
         let lsn = self.wal.append(permit, Kind::Remove, Body::copied(&payload), now);
+        self.removals.tell(reason, removed.iter().map(|(blob, _)| blob.key()));
         if self.settings.fsync == Fsync::Always {
             for (blob, _) in removed {
                 stripe.entomb(self.index.hash(blob.key()), Blob::bare(blob.key()), lsn);

@@ -1,6 +1,7 @@
 //! Numbers about a running engine.
 
 use crate::{
+    clock::UnixMillis,
     compress::{CompressionStats, Tally},
     engine::Core,
     lsn::Lsn,
@@ -61,6 +62,9 @@ pub struct Stats {
     pub checkpoints: u64,
     /// The begin of the snapshot that a restart would start from.
     pub last_checkpoint: Option<Lsn>,
+    /// When that snapshot was found to hold everything there was; of one that was loaded, the time of
+    /// the last write that it surely holds.
+    pub last_checkpoint_at: Option<UnixMillis>,
     /// Why the log has stopped, if it has.
     pub halted: Option<String>,
     /// No log segment could be prepared for lack of space; writes are refused or soon will be.
@@ -96,6 +100,7 @@ impl Core {
             log_buffer_bytes: self.wal.buffer_bytes(),
             checkpoints: count(&self.counters.checkpoints),
             last_checkpoint: self.checkpointer.last(),
+            last_checkpoint_at: self.checkpointer.last_at(),
             halted: self.wal.halt().cause().map(ToString::to_string),
             disk_full: self.wal.disk_full(),
             compression: self.counters.compression.stats(),

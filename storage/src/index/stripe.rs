@@ -53,6 +53,8 @@ pub(crate) struct Stripe {
     used: Usage,
     /// Live entries of each of the first namespaces.
     counts: [u32; NAMESPACES_COUNTED],
+    /// Those of them that have a deadline.
+    timed: [u32; NAMESPACES_COUNTED],
     budget: Arc<Budget>,
     flushed_at: Lsn,
     /// Loaded entries that are in no queue yet.
@@ -90,6 +92,7 @@ impl Stripe {
             tombstones: VecDeque::new(),
             used: Usage::default(),
             counts: [0; NAMESPACES_COUNTED],
+            timed: [0; NAMESPACES_COUNTED],
             budget,
             flushed_at: Lsn::ZERO,
             loaded: Vec::new(),
@@ -104,6 +107,11 @@ impl Stripe {
     /// Live entries of a namespace that is counted.
     pub(crate) fn count(&self, namespace: u16) -> u64 {
         u64::from(self.counts[usize::from(namespace)])
+    }
+
+    /// Those of them that have a deadline.
+    pub(crate) fn count_timed(&self, namespace: u16) -> u64 {
+        u64::from(self.timed[usize::from(namespace)])
     }
 
     /// What the policy says about an entry, for people: mostly how often it was used of late.
@@ -345,7 +353,8 @@ impl Stripe {
         self.slab.check();
         self.wheel.check();
         let waiting: HashSet<_> = self.tombstones.iter().collect();
-        let (mut used, mut timers, mut counts) = (Usage::default(), 0, [0; NAMESPACES_COUNTED]);
+        let (mut used, mut timers) = (Usage::default(), 0);
+        let (mut counts, mut timed) = ([0; NAMESPACES_COUNTED], [0; NAMESPACES_COUNTED]);
         for slot in 0..self.slab.end() as Slot {
             let entry = &self.slab[slot];
             if entry.is_free() {
@@ -363,6 +372,9 @@ impl Stripe {
             if let Some(count) = counts.get_mut(usize::from(entry.blob().key().namespace)) {
                 *count += u32::from(entry.is_live());
             }
+            if let Some(count) = timed.get_mut(usize::from(entry.blob().key().namespace)) {
+                *count += u32::from(entry.timed);
+            }
             used.bytes += self.slab.charge(slot);
             used.tombstone_bytes += if entry.is_tombstone() { self.slab.charge(slot) } else { 0 };
             assert!(
@@ -372,6 +384,7 @@ impl Stripe {
         }
         assert_eq!(used, self.used, "sums equal a recount");
         assert_eq!(counts, self.counts, "counts of namespaces equal a recount");
+        assert_eq!(timed, self.timed, "counts of deadlines equal a recount");
         assert_eq!(timers, self.wheel.len(), "each timer is that of an entry");
         assert_eq!(self.table.len(), self.slab.len(), "the table names each slot in use once");
         let queued = self.policy.check(&self.slab) + self.loaded.len();
@@ -450,6 +463,11 @@ impl Stripe {
 
     fn arm(&mut self, slot: Slot, deadline: Option<UnixMillis>) {
         let entry = &mut self.slab[slot];
+        if deadline.is_some() != entry.timed
+            && let Some(count) = self.timed.get_mut(usize::from(entry.blob().key().namespace))
+        {
+            *count = if entry.timed { *count - 1 } else { *count + 1 };
+        }
         match deadline {
             Some(deadline) => self.wheel.set(slot, deadline),
             None if entry.timed => self.wheel.clear(slot),

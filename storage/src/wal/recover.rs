@@ -65,6 +65,8 @@ pub struct Found {
     pub bytes: u64,
     /// The latest time that the log has seen.
     pub clock: UnixMillis,
+    /// The time of the last frame that the snapshot surely holds, else of the first behind it.
+    pub snapshot_at: Option<UnixMillis>,
     /// What was behind the end, if anything.
     pub torn: Option<Torn>,
     /// What is to be rewritten.
@@ -132,7 +134,7 @@ pub fn recover(
     // Memory behind this was never touched, and need not be.
     let touched = &content[..zeros_from.max(end as usize)];
     progress(total, total);
-    let SegmentReader { chain, frames, clock, .. } = reader;
+    let SegmentReader { chain, frames, clock, snapshot_at, .. } = reader;
 
     let end_at = LogPosition { segment: last.header.first_index, offset: end };
     let clean = judge_end(source, last, touched, end_at, chain, bad)?;
@@ -158,6 +160,7 @@ pub fn recover(
         frames,
         bytes: bytes + end,
         clock,
+        snapshot_at,
         torn: (torn_len > 0).then_some(Torn { at: end_at, bytes: torn_len as u64, copy: None }),
         last: (!clean).then(|| LastSegment {
             path: last.path.clone(),
@@ -196,6 +199,7 @@ fn empty() -> Found {
         frames: 0,
         bytes: 0,
         clock: UnixMillis(0),
+        snapshot_at: None,
         torn: None,
         last: None,
     }
@@ -292,6 +296,7 @@ pub(super) struct SegmentReader<'f> {
     pub(super) chain: Chain,
     frames: u64,
     pub(super) clock: UnixMillis,
+    snapshot_at: Option<UnixMillis>,
     apply: &'f mut dyn FnMut(Lsn, &Payload<'_>),
 }
 
@@ -309,7 +314,8 @@ impl<'f> SegmentReader<'f> {
             term: first.header.prev_term,
             ..Chain::default()
         };
-        let reader = SegmentReader { begin, chain, frames: 0, clock: UnixMillis(0), apply };
+        let reader =
+            SegmentReader { begin, chain, frames: 0, clock: UnixMillis(0), snapshot_at: None, apply };
         reader.check_begin(first, 0)?;
         Ok(reader)
     }
@@ -398,6 +404,9 @@ impl<'f> SegmentReader<'f> {
                             break (offset, Some(Bad::Chain));
                         }
                         self.clock = self.clock.max(frame.header.ts);
+                        if frame.header.index <= self.begin.0 || self.snapshot_at.is_none() {
+                            self.snapshot_at = Some(frame.header.ts);
+                        }
                         self.chain = scan.chain();
                         self.check_begin(segment, offset)?;
                         if frame.header.index > self.begin.0 {
