@@ -6,6 +6,7 @@ mod bench;
 mod crash_explore;
 mod crash_test;
 mod exit;
+mod files;
 mod import;
 mod recovering;
 mod serve;

@@ -21,7 +21,7 @@ use std::{
 use emberkeep_storage::{Components, Fsync, sim::disk::SimDisk};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{exit::Failed, recovering::Recovering};
+use super::{exit::Failed, files, recovering::Recovering};
 use crate::{
     config::ServerSettings,
     http, name,
@@ -36,7 +36,8 @@ use crate::{
 /// Progress of a recovery is told from here on, and then as often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
-pub(super) fn run(settings: ServerSettings) -> Result<(), Failed> {
+pub(super) fn run(mut settings: ServerSettings) -> Result<(), Failed> {
+    files::fit(&mut settings);
     let listener = listen(settings.listen)?;
     let (resp_listener, resp_refusal) = listen_for_redis(&settings)?;
     let recovering = Recovering::begin(&listener, resp_listener.as_ref(), &settings)?;

@@ -60,9 +60,23 @@ fn served(place: &Place, flags: &[&str]) -> (Process, SocketAddr) {
     } else {
         Process::serve(&place.data_dir(), flags)
     };
-    let address = redis_line(&mut process);
-    let address = address.strip_prefix("on ").and_then(|address| address.parse().ok());
-    (process, address.expect("it is served"))
+    let address = redis_address(&mut process);
+    (process, address)
+}
+
+/// Where a process serves the Redis protocol; waits until it does.
+#[track_caller]
+pub fn redis_address(process: &mut Process) -> SocketAddr {
+    let line = redis_line(process);
+    let address = line.strip_prefix("on ").and_then(|address| address.parse().ok());
+    address.expect("it is served")
+}
+
+/// Bytes of a process that are in memory.
+pub fn resident(process: &Process) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a field of every process");
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
 /// What the start-up block says of the Redis protocol.

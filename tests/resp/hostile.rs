@@ -9,18 +9,11 @@ use std::{
 };
 
 use super::{
-    fixture::{Local, Server},
+    fixture::{Local, Server, resident},
     wire::{Client, Value, request},
 };
 
 const MIB: u64 = 1 << 20;
-
-/// Bytes of the process that are in memory.
-fn resident(server: &Server) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a field of every process");
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-}
 
 /// Writes until the server has taken all, or takes no more for a while; how much it took.
 fn push(client: &mut Client, bytes: &[u8]) -> usize {
@@ -77,7 +70,7 @@ fn a_browser_gets_one_line_that_helps_and_the_end() {
 #[test]
 fn memory_does_not_grow_with_lengths_that_are_only_announced() {
     let server = Server::with(&["--memory-only"]);
-    let before = resident(&server);
+    let before = resident(&server.process);
     let clients: Vec<Client> = (0..200)
         .map(|_| {
             let mut client = server.connect();
@@ -89,7 +82,7 @@ fn memory_does_not_grow_with_lengths_that_are_only_announced() {
     for _ in 0..10 {
         server.connect().say("PING");
     }
-    let grown = resident(&server).saturating_sub(before);
+    let grown = resident(&server.process).saturating_sub(before);
     assert!(grown < 32 * MIB, "{grown} bytes for {} clients", clients.len());
 }
 
@@ -98,12 +91,12 @@ fn a_client_that_pipelines_and_never_reads_does_not_make_the_server_grow() {
     let server = Server::with(&["--memory-only"]);
     let mut client = server.connect();
     assert_eq!(client.run(&[&b"SET"[..], b"big", &vec![b'x'; 1 << 20]]).to_string(), "+OK");
-    let before = resident(&server);
+    let before = resident(&server.process);
     // A terabyte of replies. More than the system buffers, so that the server has long begun to answer when
     // it takes no more.
     let requests = request(&["GET", "big"]).repeat(1_000_000);
     assert!(push(&mut client, &requests) < requests.len());
-    let grown = resident(&server).saturating_sub(before);
+    let grown = resident(&server.process).saturating_sub(before);
     assert!(grown < 64 * MIB, "{grown}");
 }
 
@@ -113,14 +106,14 @@ fn a_listener_that_never_reads_is_disconnected_at_the_bound() {
     let mut listener = server.connect();
     assert!(!listener.say("SUBSCRIBE c").is_error());
     let mut sender = server.connect();
-    let before = resident(&server);
+    let before = resident(&server.process);
     let payload = vec![b'x'; 256 << 10];
     let mut sent = 0u64;
     while sender.run(&[&b"PUBLISH"[..], b"c", &payload]) == Value::Int(1) {
         sent += payload.len() as u64;
         assert!(sent < 256 * MIB, "it is still told");
     }
-    let grown = resident(&server).saturating_sub(before);
+    let grown = resident(&server.process).saturating_sub(before);
     assert!(grown < 96 * MIB, "{grown}");
     assert_eq!(server.info("client_output_buffer_limit_disconnections"), "1");
 }
@@ -175,14 +168,14 @@ fn an_idle_connection_costs_less_than_twenty_kibibytes() {
     let server = Server::with(&["--memory-only"]);
     // What the first ones cost is not theirs.
     let warm: Vec<Client> = (0..20).map(|_| server.connect()).collect();
-    let before = resident(&server);
+    let before = resident(&server.process);
     let mut clients: Vec<Client> = (0..COUNT).map(|_| server.connect()).collect();
     let value = "x".repeat(10_000);
     for client in &mut clients {
         client.run(&["SET", "k", &value]);
         client.say("GET k");
     }
-    let each = resident(&server).saturating_sub(before) / COUNT;
+    let each = resident(&server.process).saturating_sub(before) / COUNT;
     assert!(each < 20 << 10, "{each} bytes for a connection");
     drop(warm);
 }
@@ -207,5 +200,5 @@ fn a_request_and_a_reply_have_a_longest_length() {
     push(&mut client, b"*1001\r\n$4\r\nMSET\r\n");
     let sent: usize = (0..200).map(|_| push(&mut client, &pair)).take_while(|sent| *sent == pair.len()).sum();
     assert!(sent <= max + 20 * MIB as usize, "sent={sent}");
-    assert!(resident(&server) < 3 * max as u64);
+    assert!(resident(&server.process) < 3 * max as u64);
 }

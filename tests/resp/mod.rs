@@ -6,6 +6,7 @@ mod differential;
 mod durability;
 mod fixture;
 mod hostile;
+mod idle;
 mod latency;
 mod loading;
 mod many_keys;
