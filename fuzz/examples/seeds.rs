@@ -108,11 +108,46 @@ fn seeds() -> Vec<Seed> {
     for (name, key) in [("text", &b"user:1"[..]), ("bytes", b"\0\xff/%+ ?#"), ("dots", b"..")] {
         add("http_key", &format!("key-{name}"), Some(2), key);
     }
+    for (name, wire) in wires() {
+        add("resp_request", name, Some(0), wire);
+        add("resp_request", &format!("{name}-cut"), Some(2 * 3 + 1), &[&[0, 7, 2], wire].concat());
+    }
+    for (pattern, text) in [
+        ("h[^a-e\\]]l*o", "hello"),
+        ("*a*b*?", "xxaxxbx"),
+        ("\\*[b-a]", "*a"),
+        ("[a-", "a-"),
+        ("[", "["),
+        ("a\\", "a\\"),
+        ("a*a*a*b", "aaaaaaaaaaaaaaaa"),
+    ] {
+        let name: String = pattern.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        add("resp_glob", &name, Some(pattern.len() as u8), &[pattern, text].concat().into_bytes());
+    }
+    // Names and words are numbers there; any bytes are commands.
+    for seed in 0..12u64 {
+        add("resp_command", &format!("commands-{seed:02}"), None, &noise(seed, 20 + 40 * seed as usize));
+    }
     // A history is what its bytes are taken for; any bytes are one.
     for seed in 0..12u64 {
         add("engine", &format!("history-{seed:02}"), None, &noise(seed, 100 + 70 * seed as usize));
     }
     seeds
+}
+
+/// Requests of the Redis protocol, and what is none.
+fn wires() -> [(&'static str, &'static [u8]); 9] {
+    [
+        ("array", b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$0\r\n\r\n*1\r\n$4\r\nPING\r\n"),
+        ("line", b"SET k \"a\\x41\\n\" 'it\\'s'\r\n\r\nPING\n"),
+        ("both", b"PING\r\n*0\r\n*-1\r\n*1\r\n$4\r\nPING\r\nPING\r\n"),
+        ("announced", b"*1048576\r\n$3\r\nSET\r\n$536870912\r\nx"),
+        ("too-long", b"*2\r\n$4\r\nECHO\r\n$99999999999999999999\r\n"),
+        ("no-end", b"*1\r\n$4\r\nPINGxx"),
+        ("long-number", b"*0000000000000000000000000000000000001\r\n"),
+        ("open-quote", b"SET k \"open\r\n"),
+        ("http", b"GET / HTTP/1.1\r\n\r\n"),
+    ]
 }
 
 fn key(bytes: &'static [u8]) -> Key<'static> {

@@ -2,6 +2,7 @@
 //! checksums is reached, and payloads written back, because what decodes must be what we write.
 
 pub mod history;
+pub mod replies;
 
 use emberkeep_storage::{
     UnixMillis,

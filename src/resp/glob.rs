@@ -5,10 +5,10 @@
 //! as many steps as pattern and text have bytes, multiplied. The pattern is bounded by who calls.
 
 /// The longest pattern that is taken from a client.
-pub(super) const PATTERN_LEN_MAX: usize = 1024;
+pub const PATTERN_LEN_MAX: usize = 1024;
 
 /// Whether all of `text` is as `pattern` says.
-pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     // Behind the last star, and where in the text it is tried to go on from.
     let mut retry: Option<(usize, usize)> = None;

@@ -19,7 +19,7 @@ const INLINE_MAX: usize = 64 << 10;
 
 /// What is wrong with the bytes; the connection cannot go on after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Broken {
+pub enum Broken {
     /// Not a request. The text as redis-server would put it, where it has one.
     Protocol(String),
     /// A request of HTTP.
@@ -37,7 +37,7 @@ impl fmt::Display for Broken {
 
 /// Reads one request after the other.
 #[derive(Debug)]
-pub(super) struct Parser {
+pub struct Parser {
     arg_len_max: usize,
     /// Arguments found so far, in the buffer or, of an inline command, in `inline`.
     ranges: Vec<(usize, usize)>,
@@ -51,7 +51,7 @@ pub(super) struct Parser {
 
 /// The arguments of a request, the name of the command first.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Args<'a> {
+pub struct Args<'a> {
     bytes: &'a [u8],
     ranges: &'a [(usize, usize)],
 }
@@ -75,7 +75,8 @@ impl<'a> Args<'a> {
         Args { ranges: &self.ranges[from..to], ..self }
     }
 
-    pub(super) fn iter(self) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone {
+    /// In the order that they came in.
+    pub fn iter(self) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone {
         self.ranges.iter().map(move |&(from, to)| &self.bytes[from..to])
     }
 
@@ -119,14 +120,17 @@ impl OwnedArgs {
 
 impl Parser {
     /// An argument may have so many bytes.
-    pub(super) fn new(arg_len_max: usize) -> Parser {
+    pub fn new(arg_len_max: usize) -> Parser {
         Parser { arg_len_max, ranges: Vec::new(), inline: None, missing: None, at: 0, done: false }
     }
 
     /// Looks for a whole request at the start of `buf` and gives its length. `None`: more bytes are
     /// needed; the next call must bring the same ones again, and more. A request of no arguments is
     /// one too, to be skipped.
-    pub(super) fn next(&mut self, buf: &[u8]) -> Result<Option<usize>, Broken> {
+    ///
+    /// # Errors
+    /// What the bytes are if they are no request, whatever may follow them.
+    pub fn next(&mut self, buf: &[u8]) -> Result<Option<usize>, Broken> {
         if std::mem::take(&mut self.done) {
             self.reset();
         }
@@ -140,7 +144,7 @@ impl Parser {
     }
 
     /// The arguments of the request that was found in `buf`.
-    pub(super) fn args<'a>(&'a self, buf: &'a [u8]) -> Args<'a> {
+    pub fn args<'a>(&'a self, buf: &'a [u8]) -> Args<'a> {
         Args { bytes: self.inline.as_deref().unwrap_or(buf), ranges: &self.ranges }
     }
 
