@@ -122,7 +122,10 @@ fn seeds() -> Vec<Seed> {
         ("a*a*a*b", "aaaaaaaaaaaaaaaa"),
     ] {
         let name: String = pattern.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-        add("resp_glob", &name, Some(pattern.len() as u8), &[pattern, text].concat().into_bytes());
+        let len = pattern.len() as u8;
+        for (name, len) in [(name.clone(), len), (format!("{name}-long"), 0x80 | len)] {
+            add("resp_glob", &name, Some(len), &[pattern, text].concat().into_bytes());
+        }
     }
     // Names and words are numbers there; any bytes are commands.
     for seed in 0..12u64 {

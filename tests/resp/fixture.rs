@@ -74,8 +74,17 @@ pub fn redis_address(process: &mut Process) -> SocketAddr {
 
 /// Bytes of a process that are in memory.
 pub fn resident(process: &Process) -> u64 {
+    status(process, "VmRSS:")
+}
+
+/// Bytes that a process has asked for, whether or not it has touched them.
+pub fn reserved(process: &Process) -> u64 {
+    status(process, "VmData:")
+}
+
+fn status(process: &Process, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a field of every process");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a field of every process");
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
