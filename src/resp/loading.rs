@@ -31,12 +31,13 @@ const LOADING: &str = "LOADING Emberkeep is loading the dataset in memory";
 
 /// Answers that the data is being loaded until `stop` is ready; then all its connections are closed.
 pub async fn serve_loading(listener: TcpListener, settings: RespSettings, stop: impl Future<Output = ()>) {
+    let connections_max = settings.connections_max.min(CONNECTIONS_MAX);
     let accept = async {
         let mut connections = JoinSet::new();
         let mut id = 0;
         loop {
             while connections.try_join_next().is_some() {}
-            if connections.len() >= CONNECTIONS_MAX {
+            if connections.len() >= connections_max {
                 connections.join_next().await;
             }
             let (stream, _) = next(&listener).await;
