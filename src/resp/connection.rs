@@ -53,6 +53,8 @@ const ARG_SLACK: usize = 64 << 10;
 
 thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_LEN]);
+    /// Looks at requests before they are run; whether they are allowed is not its business.
+    static SCOUT: RefCell<Parser> = RefCell::new(Parser::new(usize::MAX >> 1));
 }
 
 /// Why a connection ends.
@@ -77,8 +79,6 @@ struct Connection {
     shared: Arc<Shared>,
     session: Session,
     parser: Parser,
-    /// Looks at requests before they are run.
-    scout: Parser,
     /// What has come and was not run yet.
     pending: Vec<u8>,
     /// Since when the first request in there is incomplete; bytes that trickle do not change it.
@@ -128,7 +128,6 @@ pub(super) async fn run(
         stream,
         session: Session::new(client.clone()),
         parser: Parser::new(arg_len_max),
-        scout: Parser::new(arg_len_max),
         pending: Vec::new(),
         begun: None,
         out: Vec::new(),
@@ -282,17 +281,19 @@ impl Connection {
 
     /// Fetches what the next requests will use, so that they do not wait for memory one after the other.
     /// Gives how many those are. What is wrong with them is for those who run them to see.
-    fn look_ahead(&mut self, mut at: usize) -> usize {
+    fn look_ahead(&self, mut at: usize) -> usize {
         let mut keys = [&[][..]; AHEAD];
         let mut seen = 0;
-        self.scout.forget();
-        while seen < AHEAD
-            && let Ok(Some(len)) = self.scout.next(&self.pending[at..])
-        {
-            keys[seen] = self.scout.key_range().map_or(&[], |(from, to)| &self.pending[at + from..at + to]);
-            seen += 1;
-            at += len;
-        }
+        SCOUT.with_borrow_mut(|scout| {
+            scout.forget();
+            while seen < AHEAD
+                && let Ok(Some(len)) = scout.next(&self.pending[at..])
+            {
+                keys[seen] = scout.key_range().map_or(&[], |(from, to)| &self.pending[at + from..at + to]);
+                seen += 1;
+                at += len;
+            }
+        });
         if seen > 1 {
             let namespace = self.session.namespace;
             self.shared.node.prefetch(keys[..seen].iter().map(|bytes| Key { namespace, bytes }));

@@ -12,6 +12,8 @@ use std::fmt;
 
 /// The most arguments of a request.
 const ARGS_MAX: usize = 1 << 20;
+/// Places of arguments that a connection keeps memory for: 1 KiB.
+const RANGES_KEPT: usize = 64;
 /// The longest line that announces a length.
 const HEADER_MAX: usize = 32;
 /// The longest inline command.
@@ -162,7 +164,7 @@ impl Parser {
     fn reset(&mut self) {
         self.ranges.clear();
         // What one huge request needed is not kept.
-        self.ranges.shrink_to(1024);
+        self.ranges.shrink_to(RANGES_KEPT);
         self.inline = None;
         self.missing = None;
         self.at = 0;
