@@ -101,12 +101,14 @@ impl Port {
 async fn work(shared: Arc<Shared>, mut dealt: UnboundedReceiver<Dealt>, mut stopping: watch::Receiver<bool>) {
     let turn = Rc::new(Turn::default());
     let settler = (turn.clone(), shared.clone());
-    spawn_local(async move { settler.0.run(&settler.1.node).await });
+    let mut settler = spawn_local(async move { settler.0.run(&settler.1.node).await });
     let mut stop = stopping.clone();
     loop {
         let next = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
             next = dealt.recv() => next,
+            // Connections that nobody wakes would wait for ever: they are closed.
+            ended = &mut settler => panic!("nobody waits for the log any more: {ended:?}"),
         };
         let Some((stream, client)) = next else { break };
         let (shared, stopping, turn) = (shared.clone(), stopping.clone(), turn.clone());

@@ -103,3 +103,103 @@ impl Turn {
         self.active.get() == 1 || !reads && node.syncs_are_short()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{rc::Rc, sync::Arc};
+
+    use emberkeep_storage::{
+        Background, Components, Condition, Expiry, Key, Settings,
+        sim::{clock::SimClock, disk::SimDisk},
+    };
+    use tokio::task::{LocalSet, spawn_local, yield_now};
+
+    use super::*;
+
+    /// Connections of one thread, over a log that nobody commits but they themselves.
+    struct Thread {
+        node: Rc<Node>,
+        turn: Rc<Turn>,
+    }
+
+    impl Thread {
+        fn new(connections: usize) -> Thread {
+            let components = Components {
+                vfs: Arc::new(SimDisk::new()),
+                clock: Arc::new(SimClock::new()),
+                seed: [1; 32],
+                background: Background::Manual,
+                policy: None,
+            };
+            let node = Node::open(Settings::new("/data"), components, &|_| ()).unwrap();
+            let turn = Turn::default();
+            turn.active.set(connections);
+            Thread { node: Rc::new(node), turn: Rc::new(turn) }
+        }
+
+        /// What a connection that has written waits for.
+        fn write(&self, key: &str) -> Rests {
+            let mut rests = Rests::default();
+            let key = Key::from(key);
+            self.node.write(key, b"v", Expiry::Never, Condition::Always, &mut rests).unwrap();
+            rests
+        }
+
+        /// How many of the connections that wait for these are answered, as far as this thread gets alone.
+        fn answered(&self, waiting: Vec<Rests>) -> usize {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            LocalSet::new().block_on(&runtime, async {
+                let (turn, node) = (self.turn.clone(), self.node.clone());
+                spawn_local(async move { turn.run(&node).await });
+                let answered = Rc::new(Cell::new(0));
+                for rests in waiting {
+                    let (turn, node, answered) = (self.turn.clone(), self.node.clone(), answered.clone());
+                    spawn_local(async move {
+                        turn.settle(&node, rests).await.unwrap();
+                        answered.update(|n| n + 1);
+                    });
+                }
+                // More than joining, settling and waking take.
+                for _ in 0..20 {
+                    yield_now().await;
+                }
+                answered.get()
+            })
+        }
+
+        /// A read that waits for nothing.
+        fn read(&self) {
+            let mut rests = Rests::default();
+            self.node.read(Key::from("absent"), true, &mut rests);
+            assert_eq!(self.answered(vec![rests]), 1);
+        }
+    }
+
+    #[test]
+    fn where_all_write_one_sync_of_the_thread_itself_answers_all() {
+        let thread = Thread::new(3);
+        let syncs = thread.node.stats().syncs;
+        let waiting = ["a", "b", "c"].map(|key| thread.write(key));
+        assert_eq!(thread.answered(waiting.into()), 3);
+        assert_eq!(thread.node.stats().syncs, syncs + 1);
+    }
+
+    #[test]
+    fn beside_a_connection_that_has_read_of_late_the_log_is_left_to_its_own_thread() {
+        let thread = Thread::new(2);
+        thread.read();
+        let waiting = thread.write("a");
+        assert_eq!(thread.answered(vec![waiting]), 0);
+        // Nobody else is there any more, or it reads no more.
+        for is_alone in [true, false] {
+            thread.turn.active.set(if is_alone { 1 } else { 2 });
+            thread.turn.last_read.set(if is_alone {
+                Some(Instant::now())
+            } else {
+                Some(Instant::now().checked_sub(NO_READS_FOR).expect("the machine runs for so long"))
+            });
+            let waiting = thread.write("b");
+            assert_eq!(thread.answered(vec![waiting]), 1, "is_alone={is_alone}");
+        }
+    }
+}

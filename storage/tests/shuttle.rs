@@ -129,6 +129,32 @@ fn threads() {
     world.engine.check();
 }
 
+/// Beside the committer's thread others take their commits apart and commit by themselves, or wait
+/// for both, or forget about it. Nobody is told too early, and nobody sleeps for ever.
+fn by_themselves() {
+    let world = World::open_with(Background::Threads);
+    let mut threads: Vec<_> = (0..3).map(|_| world.spawn(3, World::write_apart)).collect();
+    threads.push(world.spawn(3, World::write));
+    threads.push(world.spawn(3, World::read));
+    threads.into_iter().for_each(|t| t.join().unwrap());
+    world.check_history();
+    world.engine.close().unwrap();
+    let stats = world.engine.stats();
+    assert_eq!(stats.durable, stats.appended);
+    world.engine.check();
+}
+
+/// The same where the system is enough: who cannot write by himself waits for the committer.
+fn written_by_themselves() {
+    let world = World::open_as(Fsync::Never, Background::Threads);
+    let mut threads: Vec<_> = (0..4).map(|_| world.spawn(3, World::write_here)).collect();
+    // A sync is due now and then.
+    threads.push(world.spawn(2, |world| world.engine.sync().wait().unwrap()));
+    threads.into_iter().for_each(|t| t.join().unwrap());
+    world.engine.close().unwrap();
+    world.engine.check();
+}
+
 /// Who waits for a cursor is woken when it gets there, whoever moves it.
 fn cursor() {
     let mark = Arc::new(Watermark::new(Lsn(0)));
@@ -201,6 +227,26 @@ fn no_wake_up_is_lost_between_writers_and_the_committers_thread_random() {
 #[test]
 fn no_wake_up_is_lost_between_writers_and_the_committers_thread_pct() {
     explore_pct(3000, threads);
+}
+
+#[test]
+fn nobody_hangs_or_is_told_too_early_where_threads_commit_by_themselves_random() {
+    explore_random(3000, by_themselves);
+}
+
+#[test]
+fn nobody_hangs_or_is_told_too_early_where_threads_commit_by_themselves_pct() {
+    explore_pct(3000, by_themselves);
+}
+
+#[test]
+fn nobody_hangs_or_is_told_too_early_where_threads_write_by_themselves_random() {
+    explore_random(3000, written_by_themselves);
+}
+
+#[test]
+fn nobody_hangs_or_is_told_too_early_where_threads_write_by_themselves_pct() {
+    explore_pct(3000, written_by_themselves);
 }
 
 #[test]
@@ -314,8 +360,12 @@ impl World {
     }
 
     fn open_with(background: Background) -> Arc<World> {
+        Self::open_as(Fsync::Always, background)
+    }
+
+    fn open_as(fsync: Fsync, background: Background) -> Arc<World> {
         let (disk, clock) = (SimDisk::new(), SimClock::new());
-        let engine = open(&disk, &clock, background).unwrap();
+        let engine = open(&disk, &clock, fsync, background).unwrap();
         // A sync takes long: others run meanwhile.
         disk.on_sync(Box::new(|| (0..3).for_each(|_| let_others_run())));
         Arc::new(World {
@@ -413,6 +463,43 @@ impl World {
         assert!(matches!(refused, None | Some(ErrorKind::Overloaded | ErrorKind::Halted)), "{refused:?}");
     }
 
+    /// As the threads of a protocol do whose clients send many requests at once.
+    fn write_apart(&self) {
+        let key = KEYS[thread_rng().gen_range(0..KEYS.len())];
+        if thread_rng().gen_bool(0.25) {
+            // Nobody is told. It becomes durable with what comes behind it, or at the end.
+            drop(self.engine.put(key, Write::new(b"apart")).map(Commit::into_parts));
+            return;
+        }
+        self.note(key, || {
+            let (_, lsn, level) = self.engine.put(key, Write::new(b"apart"))?.into_parts();
+            assert_eq!(level, Level::Disk);
+            if thread_rng().gen_bool(0.5) {
+                self.engine.commit_here(lsn)?;
+            } else {
+                opened(self.engine.reached(lsn, level))?;
+            }
+            Ok(Answer::Wrote(lsn))
+        });
+    }
+
+    fn write_here(&self) {
+        let key = KEYS[thread_rng().gen_range(0..KEYS.len())];
+        let long = vec![7; if thread_rng().gen_bool(0.3) { 1500 } else { 8 }];
+        let lsn = match self.engine.put(key, Write::new(&long)) {
+            Ok(commit) => commit.into_parts().1,
+            Err(e) => {
+                assert_eq!(e.kind(), ErrorKind::Overloaded);
+                return let_others_run();
+            }
+        };
+        if !self.engine.write_here(lsn).unwrap() {
+            opened(self.engine.reached(lsn, Level::Os)).unwrap();
+        }
+        let found = open(&self.disk.after_kill(), &self.clock, Fsync::Never, Background::Manual).unwrap();
+        assert!(found.recovery().last_lsn >= lsn, "a kill takes back lsn={lsn}");
+    }
+
     fn delete(&self, key: &'static str) {
         self.note(key, || {
             let committed = acknowledged(self.engine.delete(key, Condition::Always, None)?)?;
@@ -495,7 +582,7 @@ impl World {
     /// After a power cut the state is that of the log up to some frame, which is not before `told`.
     fn cut(&self, log: &Log, k: u64, choice: &Choice, told: Lsn) {
         let image = self.disk.image(k, choice);
-        let engine = open(&image, &self.clock, Background::Manual)
+        let engine = open(&image, &self.clock, Fsync::Always, Background::Manual)
             .unwrap_or_else(|e| panic!("no recovery after op {k} with {choice}: {e}"));
         let last = engine.recovery().last_lsn;
         assert!(last >= told, "lost: recovered={last} told={told} after op {k} with {choice}");
@@ -513,9 +600,9 @@ impl World {
 }
 
 /// Everything is small, so that rotation, eviction and waiting for room happen soon.
-fn open(disk: &SimDisk, clock: &SimClock, background: Background) -> Result<Engine> {
+fn open(disk: &SimDisk, clock: &SimClock, fsync: Fsync, background: Background) -> Result<Engine> {
     let settings = Settings {
-        fsync: Fsync::Always,
+        fsync,
         segment_bytes: 16 << 10,
         staging_bytes: 4 << 10,
         checkpoint_bytes: 1 << 20,

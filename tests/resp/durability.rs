@@ -29,6 +29,31 @@ fn what_was_acknowledged_survives_a_kill_in_every_mode() {
     }
 }
 
+/// One connection has the thread to itself or shares it with others that do nothing, or that read.
+#[test]
+fn a_batch_beside_other_connections_is_answered_in_every_mode() {
+    for flags in
+        [&["--fsync", "always"][..], &["--fsync", "interval"], &["--fsync", "never"], &["--memory-only"]]
+    {
+        let server = Server::with(flags);
+        let mut others: Vec<Client> = (0..8).map(|_| server.connect()).collect();
+        let mut client = server.connect();
+        for others_read in [false, true] {
+            client.send((0..200).flat_map(|n| request(&["SET", &format!("k{n}"), "v"])).collect::<Vec<u8>>());
+            if others_read {
+                others.iter_mut().for_each(|other| other.send(request(&["GET", "k7"])));
+            }
+            (0..200).for_each(|_| assert_eq!(client.next().to_string(), "+OK", "{flags:?}"));
+            if others_read {
+                others
+                    .iter_mut()
+                    .for_each(|other| assert_eq!(other.next().to_string(), "\"v\"", "{flags:?}"));
+            }
+            assert_eq!(client.say("SET last 1").to_string(), "+OK", "{flags:?}");
+        }
+    }
+}
+
 #[test]
 fn in_memory_only_nothing_survives_and_the_server_says_so() {
     let mut server = Server::with(&["--memory-only"]);

@@ -211,7 +211,7 @@ impl Wal {
     }
 
     /// Asks the committer to bring everything up to `lsn` to `level`. Without that frames stay in the
-    /// buffer until nobody has asked for anything for a while: whoever waits, asks.
+    /// buffer for a while (some 50 ms, 100 at most): whoever waits, asks.
     pub fn ask(&self, lsn: Lsn, level: Level) {
         if self.reached(level) < lsn {
             self.staging.ask(lsn, level);
@@ -322,11 +322,10 @@ impl Wal {
         if self.reached(Level::Os) < lsn
             && let Ok(mut committer) = self.committer.try_lock()
         {
-            self.shared.halt.check()?;
             if committer.window_is_full() || self.staging.is_more_than_a_write() {
                 return Ok(false);
             }
-            committer.step(&self.staging, &self.preparer).inspect_err(|_| self.staging.wake_for_room())?;
+            self.step(&mut committer)?;
         }
         Ok(self.reached(Level::Os) >= lsn)
     }
@@ -342,11 +341,15 @@ impl Wal {
     /// # Errors
     /// `Halted`.
     pub fn commit_step(&self) -> Result<bool> {
-        let mut committer = self.committer.lock().expect("the committer does not panic");
+        self.step(&mut self.committer.lock().expect("the committer does not panic"))
+    }
+
+    fn step(&self, committer: &mut Committer) -> Result<bool> {
         // Asked under the lock: who had it before may have failed, and nothing is tried after that.
-        self.shared.halt.check()?;
+        let runs = self.shared.halt.check();
+        let outcome = runs.and_then(|()| committer.step(&self.staging, &self.preparer));
         // After a halt nobody will make room any more.
-        committer.step(&self.staging, &self.preparer).inspect_err(|_| self.staging.wake_for_room())
+        outcome.inspect_err(|_| self.staging.wake_for_room())
     }
 
     /// Waits until there is something to commit, gathers, and commits it. False at the end.

@@ -33,7 +33,8 @@ use crate::{
     wal::{Config, Tail, settle::Active},
 };
 
-/// A Mark follows this long after the last write.
+/// A Mark follows this long after the last write, and frames that nobody asks for wait at most twice as
+/// long.
 const IDLE_AFTER: Duration = Duration::from_millis(50);
 
 /// What the committer's thread is to do next.
@@ -312,8 +313,8 @@ impl Staging {
     /// Waits until somebody asks. A group gathers while fewer frames wait than last time, because
     /// those who were answered together come back together.
     ///
-    /// Frames that nobody asks for are a group as well, once no more have come for a while; and then
-    /// it is time for a Mark.
+    /// Frames that nobody asks for are a group as well, once the first has waited for a while, whether or
+    /// not more keep coming. When none have come for a while it is time for a Mark.
     pub(crate) fn wait_for_work(&self, gather: Gather) -> Work {
         let mut s = self.lock();
         while !s.asked && !s.sync_asked {
@@ -321,7 +322,7 @@ impl Staging {
             if s.stopping {
                 return if is_empty { Work::Stop } else { Work::Group };
             }
-            let last = s.last;
+            let (last, oldest) = (s.last, s.filling.first());
             let (sleep, at_most) = if is_empty && !s.mark_due {
                 (Sleep::UntilWoken, Duration::MAX)
             } else {
@@ -329,8 +330,15 @@ impl Staging {
             };
             let timed_out;
             (s, timed_out) = self.sleep(s, sleep, at_most);
-            if timed_out && s.last == last && !s.asked && !s.sync_asked {
-                return if s.filling.parts.is_empty() { Work::Idle } else { Work::Group };
+            if !timed_out || s.asked || s.sync_asked {
+                continue;
+            }
+            if s.last == last && s.filling.parts.is_empty() {
+                return Work::Idle;
+            }
+            // Where others commit by themselves, what has gathered since then is theirs.
+            if !is_empty && s.filling.first() == oldest && !s.filling.parts.is_empty() {
+                return Work::Group;
             }
         }
         let begin = self.clock.monotonic();

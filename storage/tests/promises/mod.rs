@@ -2,6 +2,7 @@
 //! seeing every other test pass: faults of the disk at every call, answers that must wait, writes in
 //! the middle of a snapshot, kills in the middle of a sync.
 
+mod asking;
 mod faults;
 mod gates;
 mod learned;
