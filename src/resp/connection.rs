@@ -22,6 +22,8 @@ use tokio::{
 };
 
 use super::{
+    ahead,
+    buffers::{self, KEPT_LEN_MAX},
     command::{
         client::wrong_door,
         later::{self, Later},
@@ -36,25 +38,17 @@ use super::{
     shared::{Client, Shared},
     turn::Turn,
 };
-use emberkeep_storage::Key;
-
 use crate::node::{READY_WAIT, rests::Rests};
 
 /// Bytes that are read at once, into a buffer that the connections of a thread share.
 const READ_LEN: usize = 64 << 10;
 /// Replies are sent when there are so many, also in the middle of a batch.
 const SEND_FROM: usize = 1 << 20;
-/// A buffer that has grown beyond this is given back.
-const KEEP_MAX: usize = 64 << 10;
-/// Requests whose keys are fetched from memory before they are run.
-const AHEAD: usize = 16;
 /// What an argument may have beyond the longest value, so that the error names the limit.
 const ARG_SLACK: usize = 64 << 10;
 
 thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_LEN]);
-    /// Looks at requests before they are run; whether they are allowed is not its business.
-    static SCOUT: RefCell<Parser> = RefCell::new(Parser::new(usize::MAX >> 1));
 }
 
 /// Why a connection ends.
@@ -199,7 +193,7 @@ impl Connection {
             match self.batch() {
                 Pause::NeedsMore => {
                     self.flush().await?;
-                    if self.pending.capacity() > KEEP_MAX || self.pending.is_empty() {
+                    if self.pending.capacity() > KEPT_LEN_MAX {
                         self.pending.shrink_to(self.pending.len());
                     }
                     return Ok(());
@@ -223,6 +217,7 @@ impl Connection {
 
     /// Runs commands until there is a reason to stop.
     fn batch(&mut self) -> Pause {
+        buffers::lend(&mut self.out);
         let mut at = 0;
         let mut commands = 0;
         let mut ahead = 0;
@@ -248,7 +243,7 @@ impl Connection {
                 }
             };
             if ahead == 0 {
-                ahead = self.look_ahead(at);
+                ahead = ahead::fetch(&self.shared.node, self.session.namespace, &self.pending[at..]);
             }
             ahead -= 1;
             let args = self.parser.args(&self.pending[at..]);
@@ -272,33 +267,14 @@ impl Connection {
             }
         };
         self.pending.drain(..at);
+        if self.pending.is_empty() {
+            buffers::take_back(&mut self.pending);
+        }
         if at > 0 {
             self.begun = None;
         }
         self.shared.counters.commands.fetch_add(commands, Ordering::Relaxed);
         pause
-    }
-
-    /// Fetches what the next requests will use, so that they do not wait for memory one after the other.
-    /// Gives how many those are. What is wrong with them is for those who run them to see.
-    fn look_ahead(&self, mut at: usize) -> usize {
-        let mut keys = [&[][..]; AHEAD];
-        let mut seen = 0;
-        SCOUT.with_borrow_mut(|scout| {
-            scout.forget();
-            while seen < AHEAD
-                && let Ok(Some(len)) = scout.next(&self.pending[at..])
-            {
-                keys[seen] = scout.key_range().map_or(&[], |(from, to)| &self.pending[at + from..at + to]);
-                seen += 1;
-                at += len;
-            }
-        });
-        if seen > 1 {
-            let namespace = self.session.namespace;
-            self.shared.node.prefetch(keys[..seen].iter().map(|bytes| Key { namespace, bytes }));
-        }
-        seen
     }
 
     /// Waits until the command at hand may be tried again; refuses it if that takes too long.
@@ -356,6 +332,7 @@ impl Connection {
         let rests = std::mem::take(&mut self.rests);
         if self.out.is_empty() {
             self.shared.node.let_go(rests);
+            buffers::take_back(&mut self.out);
             return Ok(());
         }
         let began = self.shared.latency.is_on().then(|| self.shared.node.uptime());
@@ -405,10 +382,7 @@ impl Connection {
             }
         }
         self.shared.counters.written_bytes.fetch_add(sent as u64, Ordering::Relaxed);
-        self.out.clear();
-        if self.out.capacity() > KEEP_MAX || self.pending.is_empty() {
-            self.out = Vec::new();
-        }
+        buffers::take_back(&mut self.out);
         Ok(())
     }
 }
@@ -419,7 +393,10 @@ fn poll_read(stream: &mut TcpStream, pending: &mut Vec<u8>, cx: &mut Context<'_>
     READ_BUFFER.with_borrow_mut(|buffer| {
         let mut read = ReadBuf::new(buffer);
         let polled = Pin::new(stream).poll_read(cx, &mut read);
-        pending.extend_from_slice(read.filled());
+        if !read.filled().is_empty() {
+            buffers::lend(pending);
+            pending.extend_from_slice(read.filled());
+        }
         polled.map_ok(|()| read.filled().len())
     })
 }

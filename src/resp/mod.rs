@@ -9,6 +9,8 @@
 //!
 //! Not here: types other than strings. `COMPAT.md` says what is and what is not.
 
+mod ahead;
+mod buffers;
 mod command;
 #[cfg(test)]
 mod compat;

@@ -51,7 +51,9 @@ impl Ticket {
     /// Asks the committer, once.
     fn ask(&mut self) {
         if std::mem::take(&mut self.owes) {
-            self.wal.ask(self.lsn, self.level);
+            // What may be told from memory is handed to the operating system all the same, and soon.
+            let level = if self.level == Level::Memory { Level::Os } else { self.level };
+            self.wal.ask(self.lsn, level);
         }
     }
 

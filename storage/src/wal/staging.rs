@@ -3,12 +3,13 @@
 //! Two buffers: appenders fill one under a short lock while the committer writes the other. The
 //! place of every frame (segment and offset) is fixed here, so rotation is a function of the
 //! sequence of frames and nothing else. No I/O happens under this lock, and nothing blocks:
-//! room is asked for before and then guaranteed ([`room`]).
+//! room is asked for before and then guaranteed ([`room`]). Who wakes the committer: [`work`].
 
 pub mod group;
 pub mod room;
+pub mod work;
 
-use std::{sync::Arc, task::Waker, time::Duration};
+use std::{sync::Arc, task::Waker};
 
 pub use self::{
     group::{Body, SharedBytes},
@@ -17,6 +18,7 @@ pub use self::{
 pub(crate) use self::{
     group::{Group, MARK_FRAME_LEN, Part},
     room::{SPARES, SPARES_SET_ASIDE},
+    work::{Gather, Work},
 };
 
 use crate::{
@@ -28,43 +30,10 @@ use crate::{
         segment::{SEGMENT_HEADER_LEN, SegmentHeader},
     },
     lsn::{LogPosition, Lsn},
-    settings::{Fsync, Level},
+    settings::Fsync,
     sync::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering, thread},
-    wal::{Config, Tail, settle::Active},
+    wal::{Config, Tail, settle::Active, staging::work::Sleep},
 };
-
-/// A Mark follows this long after the last write, and frames that nobody asks for wait at most twice as
-/// long.
-const IDLE_AFTER: Duration = Duration::from_millis(50);
-
-/// What the committer's thread is to do next.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Work {
-    Group,
-    Idle,
-    Stop,
-}
-
-/// How long a group gathers.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Gather {
-    /// Until as many frames wait as last time …
-    pub frames: usize,
-    /// … but no longer than this.
-    pub at_most: Duration,
-}
-
-/// Whether the committer sleeps, and what wakes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sleep {
-    Awake,
-    /// Whatever happens: it looks at no clock.
-    UntilWoken,
-    /// Somebody who asks.
-    UntilAsked,
-    /// So many frames.
-    UntilGathered(usize),
-}
 
 #[derive(Debug)]
 struct State {
@@ -207,18 +176,6 @@ impl Staging {
         lsn
     }
 
-    /// Waking is a system call, so only if it helps, and once.
-    fn wake(&self, mut s: MutexGuard<'_, State>, helps: impl Fn(Sleep) -> bool) {
-        let wake = s.sleep != Sleep::Awake && helps(s.sleep);
-        if wake {
-            s.sleep = Sleep::Awake;
-        }
-        drop(s);
-        if wake {
-            self.work.notify_one();
-        }
-    }
-
     /// Makes sure that the last part of the group is where the next frame goes: in the active
     /// segment if the frame fits, else in a new one. A new part begins with room for its Mark.
     fn place(&self, s: &mut State, frame_len: u64, own_segment: Option<u64>) {
@@ -310,111 +267,6 @@ impl Staging {
         self.wake_for_room();
     }
 
-    /// Waits until somebody asks. A group gathers while fewer frames wait than last time, because
-    /// those who were answered together come back together.
-    ///
-    /// Frames that nobody asks for are a group as well, once the first has waited for a while, whether or
-    /// not more keep coming. When none have come for a while it is time for a Mark.
-    pub(crate) fn wait_for_work(&self, gather: Gather) -> Work {
-        let mut s = self.lock();
-        while !s.asked && !s.sync_asked {
-            let is_empty = s.filling.parts.is_empty();
-            if s.stopping {
-                return if is_empty { Work::Stop } else { Work::Group };
-            }
-            let (last, oldest) = (s.last, s.filling.first());
-            let (sleep, at_most) = if is_empty && !s.mark_due {
-                (Sleep::UntilWoken, Duration::MAX)
-            } else {
-                (Sleep::UntilAsked, IDLE_AFTER)
-            };
-            let timed_out;
-            (s, timed_out) = self.sleep(s, sleep, at_most);
-            if !timed_out || s.asked || s.sync_asked {
-                continue;
-            }
-            if s.last == last && s.filling.parts.is_empty() {
-                return Work::Idle;
-            }
-            // Where others commit by themselves, what has gathered since then is theirs.
-            if !is_empty && s.filling.first() == oldest && !s.filling.parts.is_empty() {
-                return Work::Group;
-            }
-        }
-        let begin = self.clock.monotonic();
-        while s.filling.frames < gather.frames && !s.stopping {
-            let waited = self.clock.monotonic().saturating_sub(begin);
-            let Some(left) = gather.at_most.checked_sub(waited).filter(|left| !left.is_zero()) else { break };
-            let timed_out;
-            (s, timed_out) = self.sleep(s, Sleep::UntilGathered(gather.frames), left);
-            // Not until the clock says so: where it stands still, as in a simulation, this ends too.
-            if timed_out {
-                break;
-            }
-        }
-        Work::Group
-    }
-
-    /// Sleeps until it is woken, or the time is over, and then says so.
-    fn sleep<'a>(
-        &'a self,
-        mut s: MutexGuard<'a, State>,
-        sleep: Sleep,
-        at_most: Duration,
-    ) -> (MutexGuard<'a, State>, bool) {
-        s.sleep = sleep;
-        let mut timed_out = false;
-        if at_most == Duration::MAX {
-            s = self.work.wait(s).expect("no panic while staging");
-        } else {
-            let (guard, timeout) = self.work.wait_timeout(s, at_most).expect("no panic while staging");
-            s = guard;
-            timed_out = timeout.timed_out();
-        }
-        s.sleep = Sleep::Awake;
-        (s, timed_out)
-    }
-
-    /// Asks the committer for everything up to `lsn` to reach `level`, which it has not yet.
-    pub(crate) fn ask(&self, lsn: Lsn, level: Level) {
-        if self.discards.is_some() {
-            return;
-        }
-        let mut s = self.lock();
-        if self.note(&mut s, lsn, level) {
-            s.asked = true;
-            let waiting = s.filling.frames;
-            self.wake(s, |sleep| !matches!(sleep, Sleep::UntilGathered(frames) if frames > waiting));
-        } else if s.sync_asked {
-            self.wake(s, |_| true);
-        }
-    }
-
-    /// As [`ask`](Self::ask), by somebody who does it himself: nobody is woken.
-    pub(crate) fn claim(&self, lsn: Lsn, level: Level) {
-        if self.discards.is_none() {
-            self.note(&mut self.lock(), lsn, level);
-        }
-    }
-
-    /// Makes sure that the next turn goes as far as that. Whether `lsn` is still in the buffer.
-    fn note(&self, s: &mut State, lsn: Lsn, level: Level) -> bool {
-        let gathers = !s.filling.parts.is_empty() && s.filling.first() <= lsn;
-        let is_on_its_way = s.synced_next.is_some_and(|last| lsn <= last);
-        if level == Level::Disk && gathers {
-            s.filling.sync = true;
-        } else if level == Level::Disk && !is_on_its_way {
-            s.sync_asked = true;
-        }
-        gathers
-    }
-
-    /// Whether the next turn begins a segment or syncs.
-    pub(crate) fn is_more_than_a_write(&self) -> bool {
-        let s = self.lock();
-        s.sync_asked || s.filling.sync || s.filling.parts.iter().any(|part| part.begins.is_some())
-    }
-
     pub(crate) fn skip_to(&self, index: u64) {
         let mut s = self.lock();
         assert!(index >= s.next_index);
@@ -466,11 +318,6 @@ impl Staging {
         while self.lock().reserved > 0 {
             thread::yield_now();
         }
-    }
-
-    pub(crate) fn stop(&self) {
-        self.lock().stopping = true;
-        self.work.notify_all();
     }
 
     /// The bytes of a Mark with this content, to stand at the front of a part of this segment.
