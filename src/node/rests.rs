@@ -16,6 +16,9 @@ use super::{
     error::{Error, Result},
 };
 
+/// Syncs up to this long hold up nobody who could notice.
+const SHORT_SYNC: Duration = Duration::from_millis(1);
+
 /// What must have reached the disk, or the operating system, before replies may leave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use = "a reply may leave only when this is settled"]
@@ -24,9 +27,6 @@ pub struct Rests {
     os: Lsn,
     read: bool,
 }
-
-/// Syncs up to this long hold up nobody who could notice.
-const SHORT_SYNC: Duration = Duration::from_millis(1);
 
 impl Rests {
     /// Both.

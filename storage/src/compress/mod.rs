@@ -120,6 +120,9 @@ fn smaller(codec: Codec, level: u32, value: &[u8]) -> Option<Vec<u8>> {
     if sniff::is_compressed(value) {
         return None;
     }
+    if value.len() < PROBED_MIN && sniff::is_noise(value) {
+        return None;
+    }
     if value.len() >= PROBED_MIN {
         // From the middle: what stands in front of media is often text, and shrinks.
         let middle = value.len() / 2;
