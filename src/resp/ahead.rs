@@ -71,6 +71,7 @@ mod tests {
         assert_eq!(fetch(&node, 0, &[&get[..], b"*1\r\n$x\r\n", &get[..]].concat()), 1);
         assert_eq!(fetch(&node, 0, &get.repeat(AHEAD + 1)), AHEAD);
         // What the last look has left half seen is forgotten.
-        assert_eq!(fetch(&node, 0, get), 1);
+        assert_eq!(fetch(&node, 0, &[&get[..], b"*3\r\n$3\r\nSET\r\n$1"].concat()), 1);
+        assert_eq!(fetch(&node, 0, &get.repeat(2)), 2);
     }
 }
