@@ -538,3 +538,23 @@ pub fn policy_by_name(name: &str) -> Option<Eviction> {
 pub fn policy_names() -> String {
     Eviction::ALL.map(policy_name).join(" ")
 }
+
+#[cfg(test)]
+impl Node {
+    /// For unit tests above: over a simulated disk, and nothing is committed but by who asks for it here.
+    pub(crate) fn simulated() -> Node {
+        use emberkeep_storage::{
+            Background,
+            sim::{clock::SimClock, disk::SimDisk},
+        };
+
+        let components = Components {
+            vfs: Arc::new(SimDisk::new()),
+            clock: Arc::new(SimClock::new()),
+            seed: [1; 32],
+            background: Background::Manual,
+            policy: None,
+        };
+        Node::open(Settings::new("/data"), components, &|_| ()).unwrap()
+    }
+}

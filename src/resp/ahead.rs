@@ -42,29 +42,11 @@ pub(super) fn fetch(node: &Node, namespace: u16, pending: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use emberkeep_storage::{
-        Background, Components, Settings,
-        sim::{clock::SimClock, disk::SimDisk},
-    };
-
     use super::*;
-
-    fn node() -> Node {
-        let components = Components {
-            vfs: Arc::new(SimDisk::new()),
-            clock: Arc::new(SimClock::new()),
-            seed: [1; 32],
-            background: Background::Manual,
-            policy: None,
-        };
-        Node::open(Settings::new("/data"), components, &|_| ()).unwrap()
-    }
 
     #[test]
     fn whole_requests_are_counted_up_to_the_first_that_is_not() {
-        let (node, get) = (node(), b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n");
+        let (node, get) = (Node::simulated(), b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n");
         assert_eq!(fetch(&node, 0, get), 1);
         assert_eq!(fetch(&node, 0, &[&get[..], &get[..], &get[..9]].concat()), 2);
         assert_eq!(fetch(&node, 0, &[&get[..], b"PING\r\n", b"*1\r\n$4\r\nPING\r\n", b"?"].concat()), 3);

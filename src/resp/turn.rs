@@ -106,12 +106,9 @@ impl Turn {
 
 #[cfg(test)]
 mod tests {
-    use std::{rc::Rc, sync::Arc};
+    use std::rc::Rc;
 
-    use emberkeep_storage::{
-        Background, Components, Condition, Expiry, Key, Settings,
-        sim::{clock::SimClock, disk::SimDisk},
-    };
+    use emberkeep_storage::{Condition, Expiry, Key};
     use tokio::task::{LocalSet, spawn_local, yield_now};
 
     use super::*;
@@ -124,17 +121,9 @@ mod tests {
 
     impl Thread {
         fn new(connections: usize) -> Thread {
-            let components = Components {
-                vfs: Arc::new(SimDisk::new()),
-                clock: Arc::new(SimClock::new()),
-                seed: [1; 32],
-                background: Background::Manual,
-                policy: None,
-            };
-            let node = Node::open(Settings::new("/data"), components, &|_| ()).unwrap();
             let turn = Turn::default();
             turn.active.set(connections);
-            Thread { node: Rc::new(node), turn: Rc::new(turn) }
+            Thread { node: Rc::new(Node::simulated()), turn: Rc::new(turn) }
         }
 
         /// What a connection that has written waits for.

@@ -2,19 +2,6 @@
 
 use super::*;
 
-/// An engine with its own threads, on a simulated disk.
-fn running(fsync: Fsync) -> Engine {
-    let components = Components {
-        vfs: Arc::new(SimDisk::new()),
-        clock: Arc::new(SimClock::new()),
-        seed: [1; 32],
-        background: Background::Threads,
-        policy: None,
-    };
-    let settings = Settings { allow_downgrade: true, staging_bytes: 1 << 20, ..small(fsync) };
-    Engine::open(settings, components).unwrap()
-}
-
 /// The frame of a write that nobody waits for.
 fn put_and_forget(engine: &Engine, key: &str) -> Lsn {
     put_unsynced(engine, key, b"v").into_parts().1
@@ -23,17 +10,6 @@ fn put_and_forget(engine: &Engine, key: &str) -> Lsn {
 fn at_memory(engine: &Engine, key: &str) -> Lsn {
     let write = Write { level: Some(Level::Memory), ..Write::new(b"v") };
     engine.put(key, write).unwrap().into_parts().1
-}
-
-/// Waits generously, and lets others run meanwhile.
-fn in_time(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..3000 {
-        if holds() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("{what}");
 }
 
 #[test]
@@ -191,22 +167,7 @@ fn who_would_write_by_himself_does_not_wait_for_somebody_who_commits() {
 #[test]
 fn who_waits_for_room_is_woken_when_the_log_has_stopped() {
     let disk = SimDisk::new();
-    disk.write_file(Path::new(DIR).join("wal/x"), b"");
-    let config = wal::Config {
-        vfs: Arc::new(disk.clone()),
-        clock: Arc::new(SimClock::new()),
-        data_dir: DIR.into(),
-        dataset_id: [1; 16],
-        salt: Salt(1),
-        run_id: [2; 16],
-        fsync: Fsync::Never,
-        fsync_interval: Duration::from_millis(100),
-        segment_bytes: 16 << 10,
-        staging_bytes: 4 << 10,
-        manual: false,
-    };
-    let nothing = Tail { index: 0, crc: 0, term: 0, ts: UnixMillis(0), end: LogPosition::default() };
-    let wal = Wal::resume(config, nothing, None, 1, 1, [3; 16]).unwrap();
+    let wal = bare_log(&disk, 4 << 10, false);
     let woken = Arc::new(Woken::default());
     let mut permit = wal.admit(100, 0, Urgency::Write).unwrap();
     wal.append(&mut permit, Kind::Put, Body::copied(b"x"), UnixMillis(1));

@@ -95,6 +95,50 @@ fn ready<F: Future + Unpin>(answer: &mut F) -> bool {
     Pin::new(answer).poll(&mut Context::from_waker(Waker::noop())).is_ready()
 }
 
+/// An engine with its own threads, on a simulated disk.
+fn running(fsync: Fsync) -> Engine {
+    let components = Components {
+        vfs: Arc::new(SimDisk::new()),
+        clock: Arc::new(SimClock::new()),
+        seed: [1; 32],
+        background: Background::Threads,
+        policy: None,
+    };
+    let settings = Settings { allow_downgrade: true, staging_bytes: 1 << 20, ..small(fsync) };
+    Engine::open(settings, components).unwrap()
+}
+
+/// Waits generously, and lets others run meanwhile.
+fn in_time(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..3000 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{what}");
+}
+
+/// A log without an engine, on an empty disk. `manual`: no threads of its own are expected.
+fn bare_log(disk: &SimDisk, staging_bytes: u64, manual: bool) -> Wal {
+    disk.write_file(Path::new(DIR).join("wal/x"), b"");
+    let config = wal::Config {
+        vfs: Arc::new(disk.clone()),
+        clock: Arc::new(SimClock::new()),
+        data_dir: DIR.into(),
+        dataset_id: [1; 16],
+        salt: Salt(1),
+        run_id: [2; 16],
+        fsync: Fsync::Never,
+        fsync_interval: Duration::from_millis(100),
+        segment_bytes: 16 << 10,
+        staging_bytes,
+        manual,
+    };
+    let nothing = Tail { index: 0, crc: 0, term: 0, ts: UnixMillis(0), end: LogPosition::default() };
+    Wal::resume(config, nothing, None, 1, 1, [3; 16]).unwrap()
+}
+
 fn lab_on(disk: SimDisk, clock: &SimClock, settings: &Settings) -> Lab {
     Lab { disk, clock: clock.clone(), settings: settings.clone() }
 }

@@ -336,22 +336,7 @@ fn room_that_was_promised_is_there_for_frames_of_every_size() {
 #[test]
 fn room_that_was_promised_to_one_is_not_promised_to_another() {
     let disk = SimDisk::new();
-    disk.write_file(Path::new(DIR).join("wal/x"), b"");
-    let config = wal::Config {
-        vfs: Arc::new(disk),
-        clock: Arc::new(SimClock::new()),
-        data_dir: DIR.into(),
-        dataset_id: [1; 16],
-        salt: Salt(1),
-        run_id: [2; 16],
-        fsync: Fsync::Never,
-        fsync_interval: Duration::from_millis(100),
-        segment_bytes: 16 << 10,
-        staging_bytes: 1 << 20,
-        manual: true,
-    };
-    let nothing = Tail { index: 0, crc: 0, term: 0, ts: UnixMillis(0), end: LogPosition::default() };
-    let wal = Wal::resume(config, nothing, None, 1, 1, [3; 16]).unwrap();
+    let wal = bare_log(&disk, 1 << 20, true);
     for len in [100, 3_000, 5_000, 5_700] {
         let body = || Body::copied(&[7; 5_700][..len]);
         let admit = || wal.admit(body().frame_len(), 0, Urgency::Write);

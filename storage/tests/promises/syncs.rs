@@ -114,24 +114,10 @@ fn no_answer_leaves_while_the_sync_that_it_waits_for_runs() {
 /// Also what asked for less than the mode gives reaches the disk when a pause comes.
 #[test]
 fn in_always_mode_a_pause_brings_everything_to_the_disk() {
-    let components = Components {
-        vfs: Arc::new(SimDisk::new()),
-        clock: Arc::new(SimClock::new()),
-        seed: [1; 32],
-        background: Background::Threads,
-        policy: None,
-    };
-    let engine =
-        Engine::open(Settings { allow_downgrade: true, ..small(Fsync::Always) }, components).unwrap();
+    let engine = running(Fsync::Always);
     let at_os = Write { level: Some(Level::Os), ..Write::new(b"v") };
     let lsn = engine.put("k", at_os).unwrap().wait().unwrap().lsn;
-    for _ in 0..500 {
-        if engine.stats().durable >= lsn {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("nobody synced it");
+    in_time("nobody synced it", || engine.stats().durable >= lsn);
 }
 
 #[test]
